@@ -1,0 +1,5 @@
+"""Roadwork miner for Bittensor subnet 72: judges one question about a street picture, and can show why."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

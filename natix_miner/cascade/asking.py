@@ -1,0 +1,105 @@
+"""Asking one expert safely: whatever it does, an opinion comes back in time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from natix_miner.cascade.breaker import Breaker
+from natix_miner.clock import Clock, Deadline
+from natix_miner.experts import Expert, Look, Opinion, Status
+from natix_miner.images import Frame
+
+#: Keeps tasks of experts that ignore cancellation referenced until they end by themselves.
+_given_up: set[asyncio.Task[Look]] = set()
+
+
+async def ask(
+    expert: Expert,
+    frame: Frame,
+    deadline: Deadline,
+    *,
+    timeout_seconds: float,
+    breaker: Breaker,
+    clock: Clock,
+) -> Opinion:
+    """The expert's opinion, or one whose status says why there is none.
+
+    Waits at most `timeout_seconds` and never beyond the deadline. Raises nothing but cancellation.
+    A time-out counts against the expert only when it had at least half of its time.
+    """
+    if not breaker.allows():
+        return Opinion(expert=expert.name, status=Status.SKIPPED, detail=breaker.why_not())
+    started = clock.monotonic()
+    limit = min(timeout_seconds, deadline.remaining())
+    task = asyncio.create_task(expert.look(frame, deadline), name=f"look-{expert.name}")
+    try:
+        await asyncio.wait({task}, timeout=max(0.0, limit))
+    except asyncio.CancelledError:
+        _give_up(task)
+        breaker.undecided()
+        raise
+    opinion = _opinion(expert.name, task, limit, clock.monotonic() - started)
+    if opinion.status is Status.OK:
+        breaker.succeeded()
+    elif opinion.status is not Status.TIMED_OUT or limit >= 0.5 * timeout_seconds:
+        breaker.failed()
+    else:
+        breaker.undecided()
+    return opinion
+
+
+def _opinion(name: str, task: asyncio.Task[Look], limit: float, seconds: float) -> Opinion:
+    if not task.done():
+        _give_up(task)
+        return Opinion(
+            expert=name,
+            status=Status.TIMED_OUT,
+            detail=f"no answer within {limit:.2f} s",
+            seconds=seconds,
+        )
+    if task.cancelled():
+        return Opinion(
+            expert=name, status=Status.FAILED, detail="cancelled itself", seconds=seconds
+        )
+    error = task.exception()
+    if error is not None:
+        return Opinion(
+            expert=name,
+            status=Status.FAILED,
+            detail=f"{type(error).__name__}: {error}"[:300],
+            seconds=seconds,
+        )
+    look = task.result()
+    if not isinstance(look, Look) or not _is_probability(look.probability):
+        said = look.probability if isinstance(look, Look) else look
+        return Opinion(
+            expert=name,
+            status=Status.INVALID,
+            detail=f"said {said!r}, which is no probability in [0, 1]"[:300],
+            seconds=seconds,
+        )
+    return Opinion(
+        expert=name,
+        status=Status.OK,
+        probability=float(look.probability),
+        calibrated=look.calibrated,
+        evidence=look.evidence,
+        seconds=seconds,
+    )
+
+
+def _is_probability(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and 0.0 <= value <= 1.0
+
+
+def _give_up(task: asyncio.Task[Look]) -> None:
+    task.cancel()
+    _given_up.add(task)
+    task.add_done_callback(_forget)
+
+
+def _forget(task: asyncio.Task[Look]) -> None:
+    _given_up.discard(task)
+    if not task.cancelled():
+        task.exception()  # looked at, so that asyncio does not complain about a late failure

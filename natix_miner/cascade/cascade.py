@@ -1,0 +1,154 @@
+"""The cascade: levels in order, until the consensus is sure or the time is up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from natix_miner.cascade.asking import ask
+from natix_miner.cascade.level import Level
+from natix_miner.cascade.trace import Answer, EvidenceTrace, ExpertTrace, LevelTrace
+from natix_miner.cascade.verdict import NO_ANSWER
+from natix_miner.clock import SYSTEM_CLOCK, Clock, Deadline
+from natix_miner.consensus import Consensus, Pooled, answer_from
+from natix_miner.experts import Opinion
+from natix_miner.images import Frame
+
+#: Reasons an answer carries (`Answer.reason`) when the cascade itself gives it.
+SURE, ALL_LEVELS, OUT_OF_TIME = "sure", "all-levels", "deadline"
+NO_USABLE_OPINION = "no-usable-opinion"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run of the cascade comes to: the answer and the levels of its trace."""
+
+    answer: Answer
+    levels: tuple[LevelTrace, ...]
+
+
+class Cascade:
+    """Runs levels on a frame; knows experts and a consensus, and nothing of where frames come from."""
+
+    def __init__(
+        self,
+        levels: tuple[Level, ...],
+        consensus: Consensus,
+        *,
+        reserve_seconds: float = 0.05,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """`reserve_seconds` before the deadline the cascade stops waiting, so that the answer itself
+        is in time."""
+        self.levels = levels
+        self.consensus = consensus
+        self._reserve = reserve_seconds
+        self._clock = clock
+
+    async def run(self, frame: Frame, deadline: Deadline) -> Outcome:
+        """Judge one frame; always returns, at the latest when the deadline is reached."""
+        due = deadline.earlier(self._reserve)
+        opinions: list[Opinion] = []
+        traces: list[LevelTrace] = []
+        pooled: Pooled | None = None
+        reason, last = ALL_LEVELS, None
+        for level in self.levels:
+            enter, why = level.rule.decide(pooled)
+            left = due.remaining()
+            if not enter:
+                reason = SURE
+            elif left <= level.needs_seconds:
+                enter, reason = False, OUT_OF_TIME
+                why = f"would not fit: {max(0.0, left):.2f} s left, needs {level.needs_seconds:.2f} s"
+            if not enter:
+                traces.append(_passed_over(level.name, why, pooled))
+                continue
+            started = self._clock.monotonic()
+            said = await self._ask_all(level, frame, due)
+            opinions.extend(said)
+            pooled = self.consensus.pool(opinions)
+            last = level.name
+            spent = self._clock.monotonic() - started
+            traces.append(_entered(level.name, why, said, pooled, spent))
+            # A level that was passed over before this one no longer decides why the run ended.
+            reason = OUT_OF_TIME if due.expired() else ALL_LEVELS
+        if pooled is None:
+            failures = "; ".join(f"{o.expert} {o.status}: {o.detail}" for o in opinions)
+            out_of_time = not opinions or due.expired()
+            return Outcome(
+                Answer(
+                    prediction=NO_ANSWER,
+                    reason=f"{OUT_OF_TIME if out_of_time else NO_USABLE_OPINION}"
+                    + (f" ({failures})" if failures else ""),
+                    level=last,
+                ),
+                tuple(traces),
+            )
+        return Outcome(
+            Answer(prediction=answer_from(pooled.log_odds), reason=reason, level=last),
+            tuple(traces),
+        )
+
+    async def _ask_all(self, level: Level, frame: Frame, due: Deadline) -> list[Opinion]:
+        return await asyncio.gather(
+            *(
+                ask(
+                    seat.expert,
+                    frame,
+                    due,
+                    timeout_seconds=seat.timeout_seconds,
+                    breaker=seat.breaker,
+                    clock=self._clock,
+                )
+                for seat in level.seats
+            )
+        )
+
+
+def _passed_over(name: str, why: str, pooled: Pooled | None) -> LevelTrace:
+    return LevelTrace(
+        name=name,
+        entered=False,
+        why=why,
+        experts=(),
+        log_odds=pooled.log_odds if pooled else None,
+        probability=pooled.probability if pooled else None,
+        disagreement=pooled.disagreement if pooled else None,
+        ms=0.0,
+    )
+
+
+def _entered(
+    name: str, why: str, said: Iterable[Opinion], pooled: Pooled | None, seconds: float
+) -> LevelTrace:
+    votes = {vote.expert: vote for vote in pooled.votes} if pooled else {}
+    experts = []
+    for opinion in said:
+        vote = votes.get(opinion.expert)
+        experts.append(
+            ExpertTrace(
+                name=opinion.expert,
+                status=opinion.status.value,
+                probability=opinion.probability,
+                calibrated=vote.calibrated if vote else None,
+                log_odds=vote.log_odds if vote else None,
+                weight=vote.weight if vote else 0.0,
+                ms=opinion.seconds * 1000.0,
+                detail=opinion.detail,
+                evidence=tuple(
+                    EvidenceTrace(what=seen.what, score=seen.score, box=seen.box)
+                    for seen in opinion.evidence
+                ),
+            )
+        )
+    return LevelTrace(
+        name=name,
+        entered=True,
+        why=why,
+        experts=tuple(experts),
+        log_odds=pooled.log_odds if pooled else None,
+        probability=pooled.probability if pooled else None,
+        disagreement=pooled.disagreement if pooled else None,
+        ms=seconds * 1000.0,
+    )

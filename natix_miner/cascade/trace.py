@@ -1,0 +1,124 @@
+"""The trace: how one probability came about, as one JSON document a query.
+
+The fields are explained for operators in docs/trace.md, whose schema is checked against these
+models by a test. Times are in milliseconds, probabilities in [0, 1], log-odds natural.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+#: Raised whenever a field changes its meaning or goes away.
+TRACE_FORMAT = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class QueryTrace(_Part):
+    """What was asked, by whom and when (unix seconds)."""
+
+    id: str
+    sha256: str
+    source: str
+    asked_by: str | None
+    received_at: float
+    bytes: int
+    deadline_ms: float  # from arrival to the moment the answer is due
+
+
+class PictureTrace(_Part):
+    """What was decoded, and what could be measured on it."""
+
+    format: str
+    original_width: int
+    original_height: int
+    width: int
+    height: int
+    size_class: str
+    padding_share: float
+    black_corner_share: float
+    tilt_degrees: float
+    brightness: float
+    sharpness: float
+    dark: bool
+    blurred: bool
+
+
+class EvidenceTrace(_Part):
+    """A place or phrase behind an opinion; box in pixels of the decoded frame."""
+
+    what: str
+    score: float
+    box: tuple[float, float, float, float] | None
+
+
+class ExpertTrace(_Part):
+    """One expert asked in one level."""
+
+    name: str
+    status: str
+    probability: float | None  # as the expert said it
+    calibrated: float | None  # after the fitted calibration
+    log_odds: float | None  # of the calibrated probability
+    weight: float  # in the pool; 0 when the vote is missing
+    ms: float
+    detail: str
+    evidence: tuple[EvidenceTrace, ...]
+
+
+class LevelTrace(_Part):
+    """One level of the cascade: whether it was entered, who spoke, what the pool said after it."""
+
+    name: str
+    entered: bool
+    why: str  # why it was entered, or why it was not
+    experts: tuple[ExpertTrace, ...]
+    log_odds: float | None  # pooled over all opinions so far; None while nothing is usable
+    probability: float | None
+    disagreement: float | None  # spread of the votes' log-odds
+    ms: float
+
+
+class Answer(_Part):
+    """What went out: a probability, or -1 with the reason for saying nothing."""
+
+    prediction: float  # in [0.001, 0.999] and never 0.5, or -1
+    reason: str  # "sure", "all-levels", "deadline", or why there is no answer
+    level: str | None  # last level that was entered
+
+
+class Trace(_Part):
+    """The whole story of one query."""
+
+    format: Literal[1] = TRACE_FORMAT
+    query: QueryTrace
+    picture: PictureTrace | None  # None when the bytes were no picture
+    levels: tuple[LevelTrace, ...]
+    answer: Answer
+    stages_ms: dict[str, float]  # waiting, decode, judge, total
+    versions: dict[str, Any]  # miner, profile, consensus, experts
+
+    def line(self) -> str:
+        """The trace in one short line for a terminal."""
+        votes = " ".join(
+            f"{expert.name}={expert.probability:.3f}"
+            if expert.probability is not None
+            else f"{expert.name}={expert.status}"
+            for level in self.levels
+            for expert in level.experts
+        )
+        answer = self.answer
+        shown = "no answer" if answer.prediction < 0 else f"p={answer.prediction:.4f}"
+        size = (
+            f"{self.picture.original_width}x{self.picture.original_height}"
+            if self.picture
+            else "no picture"
+        )
+        return (
+            f"{self.query.id[:8]} {shown} ({answer.reason}, level {answer.level or '-'}) "
+            f"{size} {votes} {self.stages_ms.get('total', 0.0):.0f} ms"
+        )

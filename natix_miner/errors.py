@@ -1,0 +1,148 @@
+"""Every error this package raises on purpose.
+
+    NatixMinerError
+    |-- ConfigurationError        a profile, an option or the environment is wrong
+    |   `-- ProfileError          the profile file itself
+    |-- PictureError              the bytes of a query are not a picture we judge
+    |   |-- NotBase64Error
+    |   |-- EmptyPictureError
+    |   |-- NotAPictureError
+    |   |-- PictureFormatError    a picture, but of a format that is switched off
+    |   |-- PictureTooLargeError  more pixels than allowed (header read, nothing decoded)
+    |   `-- BrokenPictureError    header fine, pixels truncated or corrupt
+    |-- ModelError                weights missing, of another format, or failing to load
+    |   `-- MissingExtraError     an optional package is not installed
+    |-- ExpertError               an expert could not form an opinion
+    |-- FittedFileError           a fitted consensus file is unreadable or does not match
+    |-- JournalError              the journal cannot be opened, read or migrated
+    |-- QuerySourceError          saved queries for scoring cannot be read
+    `-- NeuronError               the miner cannot start or go on
+        |-- WalletError
+        |-- AddressError          a host, port or external address is unusable
+        |   `-- PortTakenError
+        |-- RefusedRequestError   a request to the axon is turned away, with an HTTP status
+        `-- ChainError            the chain or a snapshot of it is unusable
+            `-- SnapshotError
+
+A message says what was wrong, with which value, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class NatixMinerError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+
+class ConfigurationError(NatixMinerError):
+    """A setting is missing, unknown or out of range."""
+
+
+class ProfileError(ConfigurationError):
+    """A profile file is missing, is not YAML, or says something we do not know."""
+
+
+class PictureError(NatixMinerError):
+    """The bytes of a query cannot be judged as a picture.
+
+    `reason` is a short fixed word for counters and traces; it never holds data of the sender.
+    """
+
+    reason = "picture"
+
+
+class NotBase64Error(PictureError):
+    """The image field of a synapse is not base64."""
+
+    reason = "not-base64"
+
+
+class EmptyPictureError(PictureError):
+    """There are no bytes at all."""
+
+    reason = "empty"
+
+
+class NotAPictureError(PictureError):
+    """The bytes are of no picture format that is known."""
+
+    reason = "not-a-picture"
+
+
+class PictureFormatError(PictureError):
+    """A picture, but of a format that the profile does not allow."""
+
+    reason = "format"
+
+
+class PictureTooLargeError(PictureError):
+    """The header announces more pixels than the profile allows."""
+
+    reason = "too-large"
+
+
+class BrokenPictureError(PictureError):
+    """The header is fine, the pixels are truncated or corrupt."""
+
+    reason = "broken"
+
+
+class ModelError(NatixMinerError):
+    """Weights are missing, have another format than expected, or do not load."""
+
+
+class MissingExtraError(ModelError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+class ExpertError(NatixMinerError):
+    """An expert could not form an opinion on this frame."""
+
+
+class FittedFileError(NatixMinerError):
+    """A fitted consensus file is unreadable, or its experts are not those of the profile."""
+
+
+class JournalError(NatixMinerError):
+    """The journal cannot be opened, read, migrated or exported."""
+
+
+class QuerySourceError(NatixMinerError):
+    """Saved queries cannot be read."""
+
+
+class NeuronError(NatixMinerError):
+    """The miner cannot start, or cannot go on."""
+
+
+class WalletError(NeuronError):
+    """The wallet's hotkey or coldkeypub file is missing or unreadable."""
+
+
+class AddressError(NeuronError):
+    """A host, port or external address cannot be used."""
+
+
+class PortTakenError(AddressError):
+    """Another process listens on the axon's port."""
+
+
+class RefusedRequestError(NeuronError):
+    """A request to the axon is turned away.
+
+    `status` is the HTTP status, `reason` a short fixed word for counters; the message goes to the
+    sender and holds nothing that he did not send himself.
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class ChainError(NeuronError):
+    """The chain did not answer, or refused."""
+
+
+class SnapshotError(ChainError):
+    """A chain snapshot file is unreadable or incomplete."""

@@ -1,0 +1,83 @@
+"""Shared by all tests: time that passes only when everybody waits, and frames to look at."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+# One thread a library: two cores are shared, and idle threads that spin slow everything down.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("READ_ONLY", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Never waits: moves virtual time on by as much as the loop wanted to sleep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+
+    def select(self, timeout: float | None = None) -> list:
+        if timeout is None:
+            raise RuntimeError("the event loop would wait for ever: nothing is scheduled")
+        self.now += max(0.0, timeout)
+        return super().select(0)
+
+
+class VirtualTime:
+    """An event loop whose clock jumps from timer to timer, and the same clock for the code."""
+
+    def __init__(self) -> None:
+        self._selector = _JumpingSelector()
+        self.loop = asyncio.SelectorEventLoop(self._selector)
+        self.loop.time = lambda: self._selector.now  # type: ignore[method-assign]
+
+    def monotonic(self) -> float:
+        return self._selector.now
+
+    def time(self) -> float:
+        return 1_700_000_000.0 + self._selector.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass by hand."""
+        self._selector.now += seconds
+
+    def run(self, work: object) -> object:
+        """Run a coroutine to its end in virtual time."""
+        asyncio.set_event_loop(self.loop)
+        return self.loop.run_until_complete(work)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def virtual() -> object:
+    """Virtual time; pure asyncio only, no threads."""
+    time = VirtualTime()
+    yield time
+    for task in asyncio.all_tasks(time.loop):
+        task.cancel()
+    time.loop.run_until_complete(asyncio.sleep(0))
+    time.loop.close()
+    asyncio.set_event_loop(None)
+
+
+@pytest.fixture
+def make_frame() -> Callable[..., object]:
+    """Makes frames of one colour or of given pixels, with measured geometry."""
+    from natix_miner.images import Frame
+    from natix_miner.images.geometry import measure
+
+    def make(pixels: np.ndarray | None = None, width: int = 224, height: int = 224) -> Frame:
+        if pixels is None:
+            pixels = np.full((height, width, 3), 128, np.uint8)
+        high, wide = pixels.shape[:2]
+        return Frame(pixels, wide, high, "JPEG", measure(pixels, wide, high))
+
+    return make
