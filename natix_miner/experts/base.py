@@ -1,0 +1,38 @@
+"""The contract of an expert."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from natix_miner.clock import Deadline
+from natix_miner.experts.opinion import Look
+from natix_miner.images import Frame, View
+
+
+class Expert(ABC):
+    """Anything that looks at a frame and says how probable roadwork is.
+
+    `name` is the key of the expert in its profile, `version` identifies its weights and code
+    (a digest) and goes into the trace.
+    """
+
+    name: str
+    version: str
+
+    async def start(self) -> None:
+        """Load and warm up; raises ModelError with what to do when that cannot be done."""
+
+    @abstractmethod
+    async def look(self, frame: Frame, deadline: Deadline) -> Look:
+        """Judge one frame.
+
+        May raise anything and may take too long: whoever asks guards against both. An expert should
+        still give up by itself once the deadline has passed.
+        """
+
+    def views(self, frame: Frame) -> list[View]:
+        """The pictures this expert would look at, for people who want to see them."""
+        return []
+
+    async def close(self) -> None:
+        """Give back threads, connections and memory; may be called twice."""

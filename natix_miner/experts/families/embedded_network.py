@@ -1,0 +1,133 @@
+"""The embedded network: a small convolutional net that scores patches, on ONNX Runtime.
+
+Needs neither torch nor transformers. How it was trained and what it can do: models/README.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import NonNegativeInt
+
+from natix_miner.errors import ModelError
+from natix_miner.log_odds import expit
+from natix_miner.experts.family import ExpertSettings, Family
+from natix_miner.experts.in_process import InProcessExpert
+from natix_miner.experts.opinion import Evidence, Look
+from natix_miner.images import Frame, View, tiles, upright, whole
+from natix_miner.images.network_input import network_input
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+class EmbeddedNetworkSettings(ExpertSettings):
+    """`model` is the ONNX file; `views` are the pictures cut from a frame, of which the most
+    alarming one (`combine: max`) or the average log-odds (`mean`) counts; `threads` 0 takes all
+    cores."""
+
+    type: Literal["embedded-network"] = "embedded-network"
+    model: Path
+    views: tuple[Literal["whole", "upright", "tiles"], ...] = ("whole",)
+    combine: Literal["max", "mean"] = "mean"
+    threads: NonNegativeInt = 1
+
+
+class EmbeddedNetwork(InProcessExpert):
+    """One opinion a frame from the network's logit on each view."""
+
+    def __init__(self, name: str, settings: EmbeddedNetworkSettings, folder: Path) -> None:
+        super().__init__(name, settings.batch_limits())
+        self._settings = settings
+        self._path = folder / settings.model
+        self._session: InferenceSession | None = None
+
+    def load(self) -> None:
+        import onnxruntime
+
+        if not self._path.is_file():
+            raise ModelError(
+                f"no network at {self._path}: give `model` of expert {self.name!r} an ONNX file "
+                "(scripts/train_embedded.py makes one)"
+            )
+        data = self._path.read_bytes()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._settings.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Idle workers must not burn the cores that decoding and the other experts need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises many unrelated types
+            raise ModelError(f"{self._path} does not load as an ONNX model: {error}") from error
+        names = {output.name for output in session.get_outputs()}
+        if not {"logit", "patch_logits"} <= names:
+            raise ModelError(
+                f"{self._path} has outputs {sorted(names)}; an embedded network has "
+                "'logit' and 'patch_logits' (scripts/train_embedded.py writes them)"
+            )
+        self._session = session
+        self.version = hashlib.sha256(data).hexdigest()[:16]
+        self._run([np.zeros((3, 224, 224), np.uint8)])
+
+    def views(self, frame: Frame) -> list[View]:
+        cut: list[View] = []
+        for kind in self._settings.views:
+            if kind == "whole":
+                cut.append(whole(frame))
+            elif kind == "upright":
+                cut.append(upright(frame))
+            else:
+                cut.extend(tiles(frame))
+        return cut
+
+    def look_at(self, frames: list[Frame]) -> Sequence[Look | Exception]:
+        views = [(index, view) for index, frame in enumerate(frames) for view in self.views(frame)]
+        outputs = self._run([network_input(view.pixels) for _, view in views])
+        by_frame: list[list[tuple[float, Evidence]]] = [[] for _ in frames]
+        for (index, view), (logit, patches) in zip(views, outputs, strict=True):
+            by_frame[index].append((logit, _strongest_patch(view, patches)))
+        return [self._combine(seen) for seen in by_frame]
+
+    def _combine(self, seen: list[tuple[float, Evidence]]) -> Look:
+        logits = [logit for logit, _ in seen]
+        pooled = max(logits) if self._settings.combine == "max" else sum(logits) / len(logits)
+        strongest = max(seen, key=lambda pair: pair[0])[1]
+        return Look(probability=expit(pooled), evidence=(strongest,))
+
+    def _run(self, inputs: list[np.ndarray]) -> list[tuple[float, np.ndarray]]:
+        """The (logit, patch logits) of each input; inputs of one size share a forward pass."""
+        if self._session is None:
+            raise ModelError(f"expert {self.name!r} was asked before it was loaded")
+        outputs: list[tuple[float, np.ndarray]] = [(0.0, np.empty((0, 0)))] * len(inputs)
+        order = sorted(range(len(inputs)), key=lambda index: inputs[index].shape)
+        feed = self._session.get_inputs()[0].name
+        for _, group in groupby(order, key=lambda index: inputs[index].shape):
+            chosen = list(group)
+            logits, patches = self._session.run(
+                ["logit", "patch_logits"], {feed: np.stack([inputs[index] for index in chosen])}
+            )
+            for index, logit, patch in zip(chosen, logits, patches, strict=True):
+                outputs[index] = (float(logit), patch)
+        return outputs
+
+
+def _strongest_patch(view: View, patches: np.ndarray) -> Evidence:
+    """The patch with the highest logit, as a box in the decoded frame."""
+    rows, columns = patches.shape
+    row, column = divmod(int(patches.argmax()), columns)
+    left, top, right, bottom = view.box
+    wide, high = (right - left) / columns, (bottom - top) / rows
+    box = (left + column * wide, top + row * high, left + (column + 1) * wide, top + (row + 1) * high)
+    return Evidence(
+        what=f"patch of {view.name}", score=expit(float(patches[row, column])), box=box
+    )
+
+
+FAMILY = Family(type="embedded-network", settings=EmbeddedNetworkSettings, build=EmbeddedNetwork)

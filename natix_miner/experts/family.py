@@ -1,0 +1,76 @@
+"""Families of experts: found in the folder `families`, chosen by the `type` key of a profile."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from natix_miner.errors import ConfigurationError
+from natix_miner.experts.base import Expert
+from natix_miner.experts.batching import BatchLimits
+
+
+class ExpertSettings(BaseModel):
+    """What every expert's section of a profile may say; families add their own keys.
+
+    `timeout_seconds` is how long the cascade waits for this expert in one query; `batch` and
+    `batch_window_ms` shape the micro-batches of in-process experts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: str
+    timeout_seconds: PositiveFloat = 3.0
+    batch: PositiveInt = 8
+    batch_window_ms: float = Field(default=0.0, ge=0.0, le=1000.0)
+
+    def batch_limits(self) -> BatchLimits:
+        """The same as the value the batcher takes."""
+        return BatchLimits(
+            size=self.batch,
+            window_seconds=self.batch_window_ms / 1000.0,
+            stuck_seconds=max(20.0, 4.0 * self.timeout_seconds),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family: the `type` key, the settings it reads, how an expert of it is made.
+
+    `build(name, settings, folder)` makes an unstarted expert; relative paths in the settings count
+    from `folder`, where the profile lies.
+    """
+
+    type: str
+    settings: type[ExpertSettings]
+    build: Callable[[str, Any, Path], Expert]
+
+
+@cache
+def families() -> dict[str, Family]:
+    """All families by their `type` key."""
+    from natix_miner.experts import families as folder
+
+    found: dict[str, Family] = {}
+    for module in pkgutil.iter_modules(folder.__path__):
+        family: Family = importlib.import_module(f"{folder.__name__}.{module.name}").FAMILY
+        found[family.type] = family
+    return found
+
+
+def family_of(kind: str) -> Family:
+    """The family of this `type` key; raises ConfigurationError naming those there are."""
+    try:
+        return families()[kind]
+    except KeyError:
+        known = ", ".join(sorted(families()))
+        raise ConfigurationError(
+            f"unknown expert type {kind!r}; the types there are: {known}"
+        ) from None

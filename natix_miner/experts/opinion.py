@@ -1,0 +1,60 @@
+"""What an expert says about a frame, and how that saying went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """How asking an expert ended; only OK carries a probability."""
+
+    OK = "ok"
+    FAILED = "failed"  # raised an error
+    TIMED_OUT = "timed-out"  # no answer within its time
+    INVALID = "invalid"  # answered nonsense: NaN, infinite, outside [0, 1]
+    SKIPPED = "skipped"  # not asked: its breaker is open
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A place or a phrase that carried an opinion.
+
+    `box` is (left, top, right, bottom) in pixels of the decoded frame, or None for the whole of it;
+    `score` is on the expert's own scale.
+    """
+
+    what: str
+    score: float
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The bare answer of an expert: probability of roadwork in [0, 1] and why."""
+
+    probability: float
+    evidence: tuple[Evidence, ...] = ()
+    calibrated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """One expert's answer as the consensus sees it.
+
+    `probability` is set exactly when `status` is OK; `detail` says why it is not; `seconds` is the
+    time from asking to answering.
+    """
+
+    expert: str
+    status: Status
+    probability: float | None = None
+    calibrated: bool = False
+    evidence: tuple[Evidence, ...] = ()
+    detail: str = ""
+    seconds: float = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """True when there is a probability to pool."""
+        return self.status is Status.OK and self.probability is not None

@@ -1,0 +1,209 @@
+"""The judge: from the bytes of a query to a verdict, always in time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from natix_miner.cascade import NO_ANSWER, Verdict
+from natix_miner.cascade.cascade import OUT_OF_TIME, Cascade
+from natix_miner.cascade.trace import Answer, LevelTrace, PictureTrace, QueryTrace, Trace
+from natix_miner.clock import SYSTEM_CLOCK, Clock
+from natix_miner.errors import PictureError
+from natix_miner.experts import Expert
+from natix_miner.images import Frame, decode_picture
+from natix_miner.sections import PictureLimits
+from natix_miner.query import Query
+
+
+class JudgeLike(Protocol):
+    """What a neuron, a demo or a scoring run needs of a judge."""
+
+    async def start(self) -> None:
+        """Load and warm up all experts."""
+        ...
+
+    async def judge(self, query: Query) -> Verdict:
+        """The verdict on one query."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+class Judge:
+    """Decodes pictures in worker threads and runs the cascade on the event loop it is started on.
+
+    `experts` are all experts of the cascade, each once; `versions` go into every trace.
+    """
+
+    def __init__(
+        self,
+        cascade: Cascade,
+        experts: tuple[Expert, ...],
+        limits: PictureLimits,
+        versions: dict[str, Any],
+        *,
+        decoders: int = 2,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.cascade = cascade
+        self.experts = experts
+        self._limits = limits
+        self._versions = versions
+        self._clock = clock
+        self._decoders = ThreadPoolExecutor(decoders, thread_name_prefix="decode")
+
+    async def start(self) -> None:
+        """Load and warm up every expert; raises ModelError naming the one that does not load."""
+        for expert in self.experts:
+            await expert.start()
+        self._versions = {
+            **self._versions,
+            "consensus": self.cascade.consensus.version,
+            "experts": {expert.name: expert.version for expert in self.experts},
+        }
+
+    async def judge(self, query: Query) -> Verdict:
+        """The verdict; a bad picture gives one without a probability and with `error` set."""
+        begun = self._clock.monotonic()
+        try:
+            frame = await self._decode(query)
+        except PictureError as error:
+            return self._refused(query, begun, f"picture: {error.reason}", error)
+        except TimeoutError:
+            return self._refused(query, begun, f"{OUT_OF_TIME} (still decoding)")
+        decoded = self._clock.monotonic()
+        outcome = await self.cascade.run(frame, query.deadline)
+        judged = self._clock.monotonic()
+        return self._verdict(
+            query,
+            answer=outcome.answer,
+            levels=outcome.levels,
+            frame=frame,
+            stages={
+                "decode": (decoded - begun) * 1000.0,
+                "judge": (judged - decoded) * 1000.0,
+            },
+            begun=begun,
+        )
+
+    async def close(self) -> None:
+        """Close all experts and the decoders; may be called twice."""
+        for expert in self.experts:
+            await expert.close()
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+
+    async def _decode(self, query: Query) -> Frame:
+        left = query.deadline.remaining()
+        if left <= 0.0:
+            raise TimeoutError
+        decoding = asyncio.get_running_loop().run_in_executor(
+            self._decoders, decode_picture, query.picture, self._limits
+        )
+        return await asyncio.wait_for(decoding, left)
+
+    def _refused(
+        self, query: Query, begun: float, reason: str, error: PictureError | None = None
+    ) -> Verdict:
+        answer = Answer(prediction=NO_ANSWER, reason=reason, level=None)
+        decode = {"decode": (self._clock.monotonic() - begun) * 1000.0}
+        return self._verdict(
+            query, answer=answer, levels=(), frame=None, stages=decode, begun=begun, error=error
+        )
+
+    def _verdict(
+        self,
+        query: Query,
+        *,
+        answer: Answer,
+        levels: tuple[LevelTrace, ...],
+        frame: Frame | None,
+        stages: dict[str, float],
+        begun: float,
+        error: PictureError | None = None,
+    ) -> Verdict:
+        # The deadline is the only moment of arrival there is: what came before `begun` was waiting.
+        arrived = query.deadline.at - query.seconds
+        stages = {
+            "waiting": max(0.0, begun - arrived) * 1000.0,
+            **stages,
+            "total": (self._clock.monotonic() - arrived) * 1000.0,
+        }
+        trace = Trace(
+            query=QueryTrace(
+                id=query.id,
+                sha256=query.sha256,
+                source=query.source,
+                asked_by=query.asked_by,
+                received_at=query.received_at,
+                bytes=len(query.picture),
+                deadline_ms=query.seconds * 1000.0,
+            ),
+            picture=_picture_trace(frame) if frame else None,
+            levels=levels,
+            answer=answer,
+            stages_ms=stages,
+            versions=self._versions,
+        )
+        probability = None if answer.prediction == NO_ANSWER else answer.prediction
+        return Verdict(query=query, probability=probability, trace=trace, error=error)
+
+
+class JudgeThread:
+    """A judge on an event loop and thread of its own; `judge` may be awaited from any loop.
+
+    So that whatever an expert does, the loop that talks to validators never waits for it.
+    """
+
+    def __init__(self, judge: JudgeLike) -> None:
+        self._judge = judge
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="judge", daemon=True)
+
+    async def start(self) -> None:
+        """Start the thread and, on it, the judge."""
+        self._thread.start()
+        await self._there(self._judge.start())
+
+    async def judge(self, query: Query) -> Verdict:
+        """The verdict; cancelling this await cancels the judging."""
+        return await self._there(self._judge.judge(query))
+
+    async def close(self) -> None:
+        """Close the judge and end the thread; may be called twice."""
+        if not self._thread.is_alive():
+            return
+        await self._there(self._judge.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join, 5.0)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    async def _there(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+def _picture_trace(frame: Frame) -> PictureTrace:
+    geometry = frame.geometry
+    return PictureTrace(
+        format=frame.picture_format,
+        original_width=frame.original_width,
+        original_height=frame.original_height,
+        width=frame.width,
+        height=frame.height,
+        size_class=geometry.size_class.value,
+        padding_share=geometry.padding_share,
+        black_corner_share=geometry.black_corner_share,
+        tilt_degrees=geometry.tilt_degrees,
+        brightness=geometry.brightness,
+        sharpness=geometry.sharpness,
+        dark=geometry.dark,
+        blurred=geometry.blurred,
+    )

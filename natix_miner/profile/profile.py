@@ -1,0 +1,141 @@
+"""A profile: one YAML file that says all about one way to run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from natix_miner.errors import ConfigurationError, ProfileError
+from natix_miner.experts.family import ExpertSettings, family_of
+from natix_miner.sections import JournalSettings, NeuronLimits, PictureLimits, Section
+from natix_miner.query import DEFAULT_DEADLINE_SECONDS
+
+
+class EntrySettings(Section):
+    """When a level is entered; see `natix_miner.cascade.level.EntryRule`."""
+
+    unsure_below: PositiveFloat | None = None
+    disagreement_above: PositiveFloat | None = None
+
+
+class LevelSettings(Section):
+    """One level: its experts, its entry rule, the time below which it is not started."""
+
+    name: Annotated[str, Field(min_length=1)]
+    experts: Annotated[tuple[str, ...], Field(min_length=1)]
+    enter: EntrySettings = EntrySettings()
+    needs_seconds: NonNegativeFloat = 0.0
+
+
+class ConsensusSettings(Section):
+    """`fitted` is the fitted file (equal weights without one), `pool` the method."""
+
+    fitted: Path | None = None
+    pool: Literal["log-odds", "geometric-mean"] = "log-odds"
+
+
+class BreakerSettings(Section):
+    """After `failures` in a row an expert rests for `rest_seconds`."""
+
+    failures: PositiveInt = 3
+    rest_seconds: PositiveFloat = 30.0
+
+
+class Profile(Section):
+    """The whole file, checked; `folder` is where it lies and what relative paths count from."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    deadline_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = DEFAULT_DEADLINE_SECONDS
+    reserve_seconds: NonNegativeFloat = 0.05
+    decoders: PositiveInt = 2
+    pictures: PictureLimits = PictureLimits()
+    experts: Annotated[dict[str, SerializeAsAny[ExpertSettings]], Field(min_length=1)]
+    levels: Annotated[tuple[LevelSettings, ...], Field(min_length=1)]
+    consensus: ConsensusSettings = ConsensusSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    journal: JournalSettings = JournalSettings()
+    neuron: NeuronLimits = NeuronLimits()
+    folder: Path = Field(default=Path(), exclude=True)
+
+    @field_validator("experts", mode="before")
+    @classmethod
+    def _by_family(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        return {name: _expert_settings(name, section) for name, section in value.items()}
+
+    @model_validator(mode="after")
+    def _levels_name_experts(self) -> Profile:
+        seated = [name for level in self.levels for name in level.experts]
+        unknown = sorted(set(seated) - set(self.experts))
+        if unknown:
+            raise ValueError(f"levels name experts that are not under `experts`: {unknown}")
+        twice = sorted({name for name in seated if seated.count(name) > 1})
+        if twice:
+            raise ValueError(f"experts sit in more than one level: {twice}; give them two names")
+        idle = sorted(set(self.experts) - set(seated))
+        if idle:
+            raise ValueError(f"experts that no level asks: {idle}; take them out")
+        names = [level.name for level in self.levels]
+        if len(set(names)) < len(names):
+            raise ValueError(f"level names must differ: {names}")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Short digest of the settings as read, for traces and for resuming scoring runs."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def path(self, path: Path) -> Path:
+        """A path of the profile, counted from where the profile lies."""
+        return self.folder / path
+
+
+def _expert_settings(name: object, section: object) -> ExpertSettings:
+    if isinstance(section, ExpertSettings):
+        return section
+    if not isinstance(section, Mapping) or "type" not in section:
+        raise ValueError(f"expert {name!r} needs a section with a `type`")
+    try:
+        family = family_of(str(section["type"]))
+    except ConfigurationError as error:
+        raise ValueError(f"expert {name!r}: {error}") from error
+    return family.settings.model_validate(dict(section))
+
+
+def load_profile(path: Path) -> Profile:
+    """Read and check a profile; raises ProfileError naming every fault with its place."""
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProfileError(f"no profile at {path}; those shipped lie in configs/") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ProfileError(f"profile {path} cannot be read as YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ProfileError(f"profile {path} is no mapping of settings, see docs/profiles.md")
+    if "folder" in content:
+        raise ProfileError(f"profile {path}: `folder` is not a setting; take it out")
+    try:
+        return Profile.model_validate({**content, "folder": path.resolve().parent})
+    except ValidationError as error:
+        faults = "\n".join(
+            f"  {'.'.join(str(part) for part in fault['loc']) or 'profile'}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise ProfileError(f"profile {path} has faults:\n{faults}") from error
