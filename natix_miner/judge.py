@@ -15,8 +15,8 @@ from natix_miner.clock import SYSTEM_CLOCK, Clock
 from natix_miner.errors import PictureError
 from natix_miner.experts import Expert
 from natix_miner.images import Frame, decode_picture
-from natix_miner.sections import PictureLimits
 from natix_miner.query import Query
+from natix_miner.sections import PictureLimits
 
 
 class JudgeLike(Protocol):

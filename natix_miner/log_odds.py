@@ -14,6 +14,6 @@ def expit(log_odds: float) -> float:
 
 
 def logit(probability: float, floor: float = 1e-6) -> float:
-    """The natural log-odds of a probability in [0, 1], which is first kept `floor` off both ends."""
+    """Natural log-odds of a probability in [0, 1], kept `floor` off both ends first."""
     kept = min(max(probability, floor), 1.0 - floor)
     return math.log(kept / (1.0 - kept))

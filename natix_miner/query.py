@@ -19,8 +19,8 @@ class Query:
 
     `picture` holds the encoded bytes as they came, `sha256` their digest in hex, `asked_by` the
     hotkey of the validator (or None), `source` where it came from ("axon", "file:NAME", ...),
-    `received_at` unix seconds, `seconds` the time from arrival to the deadline, `label` the true answer where the sender told it (1 roadwork,
-    0 none).
+    `received_at` unix seconds, `seconds` the time from arrival to the deadline, `label` the true
+    answer where the sender told it (1 roadwork, 0 none).
     """
 
     id: str

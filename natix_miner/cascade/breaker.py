@@ -57,7 +57,7 @@ class Breaker:
             self._opened_at = self._clock.monotonic()
 
     def undecided(self) -> None:
-        """The call ended for reasons of the caller's; a probe is taken back and may be sent again."""
+        """The call ended for reasons of the caller; a probe may be sent again."""
         if self.state is BreakerState.HALF_OPEN:
             self.state = BreakerState.OPEN
 

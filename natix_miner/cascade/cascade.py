@@ -29,7 +29,7 @@ class Outcome:
 
 
 class Cascade:
-    """Runs levels on a frame; knows experts and a consensus, and nothing of where frames come from."""
+    """Runs levels on a frame; knows experts and a consensus, not where frames come from."""
 
     def __init__(
         self,
@@ -39,8 +39,7 @@ class Cascade:
         reserve_seconds: float = 0.05,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`reserve_seconds` before the deadline the cascade stops waiting, so that the answer itself
-        is in time."""
+        """`reserve_seconds` before the deadline it stops waiting, so that the answer is in time."""
         self.levels = levels
         self.consensus = consensus
         self._reserve = reserve_seconds
@@ -60,7 +59,9 @@ class Cascade:
                 reason = SURE
             elif left <= level.needs_seconds:
                 enter, reason = False, OUT_OF_TIME
-                why = f"would not fit: {max(0.0, left):.2f} s left, needs {level.needs_seconds:.2f} s"
+                why = (
+                    f"would not fit: {max(0.0, left):.2f} s left, needs {level.needs_seconds:.2f} s"
+                )
             if not enter:
                 traces.append(_passed_over(level.name, why, pooled))
                 continue

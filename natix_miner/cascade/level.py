@@ -14,9 +14,9 @@ class EntryRule:
     """When a level is entered, given what the levels before it have said.
 
     Entered when nothing usable has been said yet, when the pooled log-odds lie within
-    `unsure_below` of 0, or when the votes disagree by `disagreement_above` or more (weighted standard
-    deviation of log-odds). A low probability as such is no reason: a sure "no" is sure. With both
-    left out the level is always entered.
+    `unsure_below` of 0, or when the votes disagree by `disagreement_above` or more (weighted
+    standard deviation of log-odds). A low probability as such is no reason: a sure "no" is sure.
+    With both left out the level is always entered.
     """
 
     unsure_below: float | None = None
@@ -36,7 +36,10 @@ class EntryRule:
                 True,
                 f"votes disagree by {pooled.disagreement:.2f}, limit {self.disagreement_above:.2f}",
             )
-        return False, f"sure: log-odds {pooled.log_odds:+.2f}, disagreement {pooled.disagreement:.2f}"
+        return (
+            False,
+            f"sure: log-odds {pooled.log_odds:+.2f}, disagreement {pooled.disagreement:.2f}",
+        )
 
 
 @dataclass(frozen=True, slots=True)

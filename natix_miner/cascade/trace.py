@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 #: Raised whenever a field changes its meaning or goes away.
-TRACE_FORMAT = 1
+TRACE_FORMAT: Literal[1] = 1
 
 
 class _Part(BaseModel):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from natix_miner.errors import FittedFileError
 from natix_miner.log_odds import expit, logit
 
-FITTED_FORMAT = 1
+FITTED_FORMAT: Literal[1] = 1
 
 #: Bounds that no sensible fit comes near; they keep every pooled value finite.
 Weight = Annotated[float, Field(ge=0.0, le=100.0)]
@@ -26,9 +26,9 @@ class _Part(BaseModel):
 class Platt(_Part):
     """Platt scaling: calibrated log-odds = slope * raw log-odds + intercept.
 
-    With intercept 0 it is temperature scaling (temperature = 1 / slope). The slope is positive, so that
-    an expert's order of pictures is kept. Source: Platt, "Probabilistic outputs for support vector
-    machines", 1999.
+    With intercept 0 it is temperature scaling (temperature = 1 / slope). The slope is positive, so
+    that an expert's order of pictures is kept. Source: Platt, "Probabilistic outputs for support
+    vector machines", 1999.
     """
 
     kind: Literal["platt"] = "platt"
@@ -50,8 +50,8 @@ class Pool(_Part):
 class FittedConsensus(_Part):
     """What a fit leaves behind.
 
-    `pools` are fitted on sets of experts that occur together (those of the first level, those of the
-    first two, ...); the one that fits the opinions at hand best is used, see `LogOddsPool`.
+    `pools` are fitted on sets of experts that occur together (those of the first level, those of
+    the first two, ...); the one that fits the opinions at hand best is used, see `LogOddsPool`.
     `fitted_on` and `metrics` tell where it comes from and are not used in pooling.
     """
 
@@ -84,7 +84,7 @@ def equal_weights(names: frozenset[str]) -> FittedConsensus:
     """No fit at all: raw probabilities, the mean of the log-odds."""
     share = 1.0 / max(1, len(names))
     return FittedConsensus(
-        calibrations={}, pools=(Pool(weights={name: share for name in sorted(names)}),)
+        calibrations={}, pools=(Pool(weights=dict.fromkeys(sorted(names), share)),)
     )
 
 

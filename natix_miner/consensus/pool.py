@@ -57,10 +57,10 @@ class Consensus(Protocol):
 class LogOddsPool:
     """Weighted sum of calibrated log-odds with the weights of a fitted file.
 
-    Used is the pool whose weights cover most of the experts that voted and fewest others. When it also
-    names experts whose vote is missing, the votes at hand are scaled up by (sum of all its weights /
-    sum of the weights present), so that a missing vote weakens nobody else's.
-    Source: logarithmic opinion pool, Genest and Zidek 1986.
+    Used is the pool whose weights cover most of the experts that voted and fewest others. When it
+    also names experts whose vote is missing, the votes at hand are scaled up by (sum of all its
+    weights / sum of the weights present), so that a missing vote weakens nobody else's. Source:
+    logarithmic opinion pool, Genest and Zidek 1986.
     """
 
     def __init__(self, fitted: FittedConsensus) -> None:
@@ -76,7 +76,8 @@ class LogOddsPool:
         present = math.fsum(weights.values())
         total = math.fsum(chosen.weights.values())
         if present <= 0.0:
-            # Only experts without weight spoke; they count equally, and little is better than nothing.
+            # Only experts without weight spoke; they count equally, and little is better than
+            # nothing.
             weights = {name: 1.0 / len(votes) for name in votes}
             scale, bias = 1.0, 0.0
         else:
@@ -89,9 +90,9 @@ class LogOddsPool:
 class GeometricMeanPool:
     """Weighted geometric mean of the calibrated probabilities, normalised over both classes.
 
-    p = prod p_i^w_i / (prod p_i^w_i + prod (1 - p_i)^w_i) with the weights scaled to sum 1, which is
-    the weighted mean of the log-odds; without the normalisation any two votes of one half would pool
-    to less than one half.
+    p = prod p_i^w_i / (prod p_i^w_i + prod (1 - p_i)^w_i) with the weights scaled to sum 1, which
+    is the weighted mean of the log-odds; without the normalisation any two votes of one half would
+    pool to less than one half.
     """
 
     def __init__(self, fitted: FittedConsensus) -> None:
@@ -173,6 +174,4 @@ def _spread(votes: list[Vote]) -> float:
     if total <= 0.0 or len(votes) < 2:
         return 0.0
     mean = math.fsum(vote.weight * vote.log_odds for vote in votes) / total
-    return math.sqrt(
-        math.fsum(vote.weight * (vote.log_odds - mean) ** 2 for vote in votes) / total
-    )
+    return math.sqrt(math.fsum(vote.weight * (vote.log_odds - mean) ** 2 for vote in votes) / total)

@@ -19,7 +19,7 @@ class Expert(ABC):
     name: str
     version: str
 
-    async def start(self) -> None:
+    async def start(self) -> None:  # noqa: B027 - nothing to load is fine
         """Load and warm up; raises ModelError with what to do when that cannot be done."""
 
     @abstractmethod
@@ -34,5 +34,5 @@ class Expert(ABC):
         """The pictures this expert would look at, for people who want to see them."""
         return []
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 - nothing to give back is fine
         """Give back threads, connections and memory; may be called twice."""

@@ -38,8 +38,8 @@ class MicroBatcher(Generic[Item, Result]):
 
     `work` gets a list of items and returns as many results in the same order; a result that is an
     exception is raised for its item alone, an exception raised by `work` for the whole batch. Items
-    whose caller has given up (cancelled future) are dropped unrun. Worker threads are daemons: a hung one
-    cannot keep the process from ending.
+    whose caller has given up (cancelled future) are dropped unrun. Worker threads are daemons: a
+    hung one cannot keep the process from ending.
     """
 
     def __init__(
@@ -99,7 +99,8 @@ class MicroBatcher(Generic[Item, Result]):
             return
         if self._generation > MAX_REPLACEMENTS:
             raise ExpertError(
-                f"expert {self._name!r} hung {self._generation} times; restart the miner to load it anew"
+                f"expert {self._name!r} hung {self._generation} times; "
+                "restart the miner to load it anew"
             )
         self._busy_since = None
         self._start_worker()
@@ -141,7 +142,8 @@ class MicroBatcher(Generic[Item, Result]):
             results = self._work([item for item, _ in live])
             if len(results) != len(live):
                 raise ExpertError(
-                    f"expert {self._name!r} returned {len(results)} results for {len(live)} pictures"
+                    f"expert {self._name!r} returned {len(results)} results "
+                    f"for {len(live)} pictures"
                 )
         except Exception as error:  # noqa: BLE001 - handed to every caller, none is swallowed
             for _, future in live:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import pkgutil
 from collections.abc import Callable
@@ -49,7 +50,7 @@ class Family:
     """
 
     type: str
-    settings: type[ExpertSettings]
+    settings: builtins.type[ExpertSettings]
     build: Callable[[str, Any, Path], Expert]
 
 

@@ -22,8 +22,8 @@ from pydantic import (
 
 from natix_miner.errors import ConfigurationError, ProfileError
 from natix_miner.experts.family import ExpertSettings, family_of
-from natix_miner.sections import JournalSettings, NeuronLimits, PictureLimits, Section
 from natix_miner.query import DEFAULT_DEADLINE_SECONDS
+from natix_miner.sections import JournalSettings, NeuronLimits, PictureLimits, Section
 
 
 class EntrySettings(Section):

@@ -16,7 +16,7 @@ from natix_miner.experts import Expert, Look
 
 
 class ScriptedExpert(Expert):
-    """A double: says what it is told after the time it is told, and counts how often it is asked."""
+    """A double: says what it is told, when it is told; counts how often it is asked."""
 
     def __init__(self, name, says=0.9, seconds=0.0, stubborn=False):
         self.name, self.version = name, "double"
@@ -226,9 +226,7 @@ def test_a_level_of_experts_without_opinion_does_not_stop_the_next_one(virtual, 
     assert outcome.answer.prediction == pytest.approx(0.9)
 
 
-def test_short_time_because_of_the_query_is_not_held_against_the_expert(
-    virtual, build, make_frame
-):
+def test_short_time_because_of_the_query_is_not_held_against_the_expert(virtual, build, make_frame):
     slow = ScriptedExpert("slow", 0.9, seconds=1.0)
     cascade = build([slow], timeout=2.0, failures=1)
     judge(virtual, cascade, make_frame(), seconds=0.3)

@@ -29,11 +29,12 @@ def saved(tmp_path_factory) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=64,
+        initializer_range=0.5,
         id2label={0: "None", 1: "Roadwork"},
         label2id={"None": 0, "Roadwork": 1},
     )
     model = transformers.ViTForImageClassification(config)
-    torch.nn.init.normal_(model.classifier.weight, std=3.0)
+    torch.nn.init.normal_(model.classifier.weight, std=0.3)
     model.save_pretrained(folder)
     preprocessing = {
         "do_normalize": True,
@@ -86,7 +87,7 @@ def test_torch_says_what_the_transformers_pipeline_says(saved, pictures, make_fr
     settings = ImageClassifierSettings(folder=saved)
     _, said = looks(settings, Path(), [make_frame(p) for p in pictures])
     assert said == pytest.approx(by_pipeline(saved, pictures), abs=1e-5)
-    assert max(said) - min(said) > 0.01, "the pictures must make a difference"
+    assert max(said) - min(said) > 1e-3, "the pictures must make a difference"
 
 
 def test_openvino_says_the_same_as_torch(saved, pictures, make_frame):
@@ -110,7 +111,7 @@ def test_a_batch_says_the_same_as_one_by_one(saved, pictures, make_frame):
 
 
 def test_an_empty_folder_says_what_is_missing(tmp_path):
-    with pytest.raises(ModelError, match="config.json"):
+    with pytest.raises(ModelError, match=r"config\.json"):
         ImageClassifier("baseline", ImageClassifierSettings(folder=tmp_path), Path()).load()
 
 

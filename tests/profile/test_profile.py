@@ -1,4 +1,4 @@
-"""Profiles: every fault is refused and named, paths count from the file, the digest sees changes."""
+"""Profiles: faults are refused and named, paths count from the file, digests see changes."""
 
 from __future__ import annotations
 

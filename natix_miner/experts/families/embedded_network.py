@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from natix_miner.errors import ModelError
-from natix_miner.log_odds import expit
 from natix_miner.experts.family import ExpertSettings, Family
 from natix_miner.experts.in_process import InProcessExpert
 from natix_miner.experts.opinion import Evidence, Look
 from natix_miner.images import Frame, View, tiles, upright, whole
-from natix_miner.images.network_input import network_input
+from natix_miner.images.network_input import LONG_SIDE, network_input
+from natix_miner.log_odds import expit
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 
 class EmbeddedNetworkSettings(ExpertSettings):
     """`model` is the ONNX file; `views` are the pictures cut from a frame, of which the most
-    alarming one (`combine: max`) or the average log-odds (`mean`) counts; `threads` 0 takes all
-    cores."""
+    alarming one (`combine: max`) or the average log-odds (`mean`) counts; `tiles` bounds how many
+    of those are cut; `threads` 0 takes all cores."""
 
     type: Literal["embedded-network"] = "embedded-network"
     model: Path
     views: tuple[Literal["whole", "upright", "tiles"], ...] = ("whole",)
     combine: Literal["max", "mean"] = "mean"
+    tiles: PositiveInt = 6
     threads: NonNegativeInt = 1
 
 
@@ -64,7 +65,7 @@ class EmbeddedNetwork(InProcessExpert):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises many unrelated types
+        except Exception as error:
             raise ModelError(f"{self._path} does not load as an ONNX model: {error}") from error
         names = {output.name for output in session.get_outputs()}
         if not {"logit", "patch_logits"} <= names:
@@ -80,11 +81,11 @@ class EmbeddedNetwork(InProcessExpert):
         cut: list[View] = []
         for kind in self._settings.views:
             if kind == "whole":
-                cut.append(whole(frame))
+                cut.append(whole(frame, LONG_SIDE))
             elif kind == "upright":
-                cut.append(upright(frame))
+                cut.append(upright(frame, LONG_SIDE))
             else:
-                cut.extend(tiles(frame))
+                cut.extend(tiles(frame, LONG_SIDE, limit=self._settings.tiles))
         return cut
 
     def look_at(self, frames: list[Frame]) -> Sequence[Look | Exception]:
@@ -124,10 +125,13 @@ def _strongest_patch(view: View, patches: np.ndarray) -> Evidence:
     row, column = divmod(int(patches.argmax()), columns)
     left, top, right, bottom = view.box
     wide, high = (right - left) / columns, (bottom - top) / rows
-    box = (left + column * wide, top + row * high, left + (column + 1) * wide, top + (row + 1) * high)
-    return Evidence(
-        what=f"patch of {view.name}", score=expit(float(patches[row, column])), box=box
+    box = (
+        left + column * wide,
+        top + row * high,
+        left + (column + 1) * wide,
+        top + (row + 1) * high,
     )
+    return Evidence(what=f"patch of {view.name}", score=expit(float(patches[row, column])), box=box)
 
 
 FAMILY = Family(type="embedded-network", settings=EmbeddedNetworkSettings, build=EmbeddedNetwork)

@@ -1,7 +1,7 @@
 """Image classifiers in the transformers format of NATIX' official baseline (a ViT, None/Roadwork).
 
-Weights come from a local folder, or from the model hub at a pinned revision. On a CPU the same weights
-can run on OpenVINO instead of torch; decisions stay the same, see scripts/bench.py.
+Weights come from a local folder, or from the model hub at a pinned revision. On a CPU the same
+weights can run on OpenVINO instead of torch; decisions stay the same, see scripts/bench.py.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ Forward = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
 
 
 class ImageClassifierSettings(ExpertSettings):
-    """`folder` holds a saved model; or `model` names one on the hub at `revision` (a commit, so that
-    nobody can change the weights behind our back). `positive` are the labels that mean roadwork."""
+    """`folder` holds a saved model; or `model` names one on the hub at `revision` (a commit, so
+    that nobody can change the weights behind our back). `positive` are the labels that mean
+    roadwork."""
 
     type: Literal["image-classifier"] = "image-classifier"
     folder: Path | None = None
@@ -55,7 +56,7 @@ class ImageClassifierSettings(ExpertSettings):
 
 
 class ImageClassifier(InProcessExpert):
-    """Softmax over the classes of a saved classifier; the share of the positive ones is the opinion."""
+    """Softmax over the classes of a saved classifier; the positive ones' share counts."""
 
     def __init__(self, name: str, settings: ImageClassifierSettings, folder: Path) -> None:
         super().__init__(name, settings.batch_limits())
@@ -68,6 +69,7 @@ class ImageClassifier(InProcessExpert):
     def load(self) -> None:
         try:
             import torch
+            from safetensors import SafetensorError
             from transformers import AutoImageProcessor, AutoModelForImageClassification
         except ImportError as error:
             raise MissingExtraError(
@@ -91,7 +93,7 @@ class ImageClassifier(InProcessExpert):
             model = AutoModelForImageClassification.from_pretrained(
                 self._source, dtype=dtype, use_safetensors=True, trust_remote_code=False, **where
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise ModelError(
                 f"expert {self.name!r} cannot load a classifier from {self._source}: {error}"
             ) from error
@@ -110,7 +112,7 @@ class ImageClassifier(InProcessExpert):
         return self._settings.precision == "bf16" and self._settings.runtime == "torch"
 
     def views(self, frame: Frame) -> list[View]:
-        return [whole(frame)]
+        return [whole(frame, max(frame.width, frame.height))]
 
     def look_at(self, frames: list[Frame]) -> Sequence[Look | Exception]:
         if self._forward is None:

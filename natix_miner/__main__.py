@@ -1,0 +1,8 @@
+"""`python -m natix_miner` is `natix-miner`."""
+
+from __future__ import annotations
+
+from natix_miner.cli import app
+
+if __name__ == "__main__":
+    app()

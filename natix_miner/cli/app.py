@@ -1,0 +1,57 @@
+"""The commands of `natix-miner`, put together; one file a command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from natix_miner import __version__
+from natix_miner.cli import demo, journal, judge, run, score
+from natix_miner.errors import NatixMinerError
+
+
+class _Commands(typer.core.TyperGroup):
+    """Turns errors raised on purpose into one clear line and exit code 2."""
+
+    def invoke(self, ctx):  # type: ignore[no-untyped-def]
+        try:
+            return super().invoke(ctx)
+        except NatixMinerError as error:
+            Console(stderr=True).print(
+                f"natix-miner: {error}", style="red", markup=False, soft_wrap=True
+            )
+            sys.exit(2)
+
+
+app = typer.Typer(
+    name="natix-miner",
+    cls=_Commands,
+    help="Roadwork miner for Bittensor subnet 72, and a judge of street pictures without it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        print(f"natix-miner {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    pass
+
+
+app.command()(run.run)
+app.command()(judge.judge)
+app.command()(score.score)
+app.command()(demo.demo)
+app.add_typer(journal.app, name="journal")

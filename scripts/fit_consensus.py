@@ -1,0 +1,269 @@
+"""Fits the consensus of a profile: a calibration for each expert, a pool for each depth of the
+cascade.
+
+    .venv/bin/python scripts/fit_consensus.py --profile configs/embedded.yaml \
+        --out models/embedded/consensus.json [--street DIR --folds 0] [--drawn 900] [--seed 7]
+
+Every expert looks at every picture, in all three generations of validator pictures; nothing is
+trained. Real pictures come from split `train` of a folder with manifest.csv, and only from the
+folds named: those that the network was not trained on (models/embedded/network.json says which).
+The figures printed and stored are cross-validated over clips: a picture is never scored by a fit
+that saw its clip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from natix_miner import __version__
+from natix_miner.assembly import build_judge
+from natix_miner.consensus import FittedConsensus, Platt, Pool, save_fitted
+from natix_miner.images.generations import encode_jpeg, simulate
+from natix_miner.log_odds import logit
+from natix_miner.profile import Profile, load_profile
+from natix_miner.profile.profile import ConsensusSettings, EntrySettings
+from natix_miner.query import Query
+from natix_miner.scoring.metrics import measure
+
+GENERATIONS = ("cropped", "letterboxed", "full-frame")
+FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One picture to fit on: bytes, label, clip it belongs to, "real" or "drawn"."""
+
+    picture: bytes
+    label: int
+    group: str
+    kind: str
+    generation: str
+
+
+def real_pictures(folder: Path, folds: Sequence[str], seed: int) -> Iterator[Labelled]:
+    """Pictures of the held-out folds; those without a fold are in none and left out."""
+    import cv2
+
+    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["split"] == "train" and r["fold"] in folds]
+    for index, row in enumerate(rows):
+        pixels = cv2.cvtColor(cv2.imread(str(folder / row["file"])), cv2.COLOR_BGR2RGB)
+        for number, generation in enumerate(GENERATIONS):
+            rng = np.random.default_rng([seed, index, number])
+            made, _ = simulate(pixels, generation, rng)
+            label = int(row["label"] == "roadwork")
+            yield Labelled(encode_jpeg(made), label, row["group"], "real", generation)
+
+
+def drawn_pictures(count: int, seed: int) -> Iterator[Labelled]:
+    """Scenes that no training has seen (their seeds begin with a number of their own)."""
+    from natix_miner.scenes import draw_scene
+
+    for index in range(count):
+        rng = np.random.default_rng([seed, 90_210, index])
+        label, generation = index % 2, GENERATIONS[index % 3]
+        width, height = (960, 540) if generation == "full-frame" else (640, 400)
+        scene = draw_scene(rng, width, height, bool(label))
+        made, _ = simulate(scene.pixels, generation, rng, scene.keep_point)
+        yield Labelled(encode_jpeg(made), label, f"drawn:{index}", "drawn", generation)
+
+
+async def opinions(profile: Profile, pictures: Sequence[Labelled]) -> NDArray[np.float64]:
+    """Raw log-odds, a row a picture and a column an expert; raises when one has no opinion."""
+    open_levels = tuple(
+        level.model_copy(update={"enter": EntrySettings()}) for level in profile.levels
+    )
+    everybody = profile.model_copy(
+        update={"levels": open_levels, "consensus": ConsensusSettings(), "deadline_seconds": 60.0}
+    )
+    judge = build_judge(everybody)
+    await judge.start()
+    names = _names(profile)
+    rows = []
+    try:
+        for index, item in enumerate(pictures):
+            verdict = await judge.judge(Query.of(item.picture, source="fit", seconds=60.0))
+            said = {e.name: e.probability for lv in verdict.trace.levels for e in lv.experts}
+            missing = [name for name in names if said.get(name) is None]
+            if missing:
+                raise SystemExit(f"picture {index}: no opinion of {missing}; nothing can be fitted")
+            rows.append([logit(said[name]) for name in names])
+            if index % 200 == 199:
+                print(f"{index + 1} of {len(pictures)} pictures", file=sys.stderr, flush=True)
+    finally:
+        await judge.close()
+    return np.array(rows)
+
+
+def _names(profile: Profile) -> list[str]:
+    return [name for level in profile.levels for name in level.experts]
+
+
+def _weights(pictures: Sequence[Labelled]) -> NDArray[np.float64]:
+    """Both labels weigh the same, and both kinds: queries come half and half."""
+    keys = [(item.kind, item.label) for item in pictures]
+    counts = {key: keys.count(key) for key in set(keys)}
+    return np.array([len(keys) / (len(counts) * counts[key]) for key in keys])
+
+
+def fit(
+    profile: Profile, x: NDArray[np.float64], y: NDArray[np.int64], w: NDArray[np.float64]
+) -> FittedConsensus:
+    """Platt scaling of each column, then non-negative logistic regression for each depth."""
+    names = _names(profile)
+    platts = {name: _platt(x[:, i], y, w) for i, name in enumerate(names)}
+    calibrated = np.column_stack(
+        [platts[name].slope * x[:, i] + platts[name].intercept for i, name in enumerate(names)]
+    )
+    pools, seated = [], 0
+    for level in profile.levels:
+        seated += len(level.experts)
+        pools.append(_pool(names[:seated], calibrated[:, :seated], y, w))
+    pools += [Pool(weights={name: 1.0}) for name in names if len(names) > 1]
+    return FittedConsensus(calibrations=platts, pools=tuple(pools), code_version=__version__)
+
+
+def _platt(x: NDArray[np.float64], y: NDArray[np.int64], w: NDArray[np.float64]) -> Platt:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=10.0).fit(x[:, None], y, sample_weight=w)
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if slope <= 0.0:
+        # An expert that is right less often than wrong is not turned round: its vote says nothing.
+        return Platt(slope=1e-3, intercept=0.0)
+    return Platt(slope=slope, intercept=intercept)
+
+
+def _pool(
+    names: Sequence[str], x: NDArray[np.float64], y: NDArray[np.int64], w: NDArray[np.float64]
+) -> Pool:
+    from scipy.optimize import minimize
+
+    def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        z = x @ theta[:-1] + theta[-1]
+        p = 1.0 / (1.0 + np.exp(-z))
+        value = np.average(np.logaddexp(0.0, z) - y * z, weights=w) + 1e-3 * theta @ theta
+        gradient = (w * (p - y)) / w.sum()
+        return float(value), np.append(x.T @ gradient, gradient.sum()) + 2e-3 * theta
+
+    start = np.append(np.full(len(names), 1.0 / len(names)), 0.0)
+    bounds = [(0.0, 5.0)] * len(names) + [(-5.0, 5.0)]
+    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B")
+    if not found.success:
+        raise SystemExit(f"the pool of {list(names)} did not converge: {found.message}")
+    weights = {name: float(value) for name, value in zip(names, found.x[:-1], strict=True)}
+    return Pool(weights=weights, bias=float(found.x[-1]))
+
+
+def pooled(
+    fitted: FittedConsensus, names: Sequence[str], depth: int, x: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Probabilities of the pool of one depth, as the miner would answer."""
+    from natix_miner.consensus import LogOddsPool, answer_from
+    from natix_miner.experts import Opinion, Status
+    from natix_miner.log_odds import expit
+
+    pool = LogOddsPool(fitted)
+    answers = []
+    for row in x:
+        votes = [
+            Opinion(name, Status.OK, expit(value))
+            for name, value in zip(names[:depth], row[:depth], strict=True)
+        ]
+        outcome = pool.pool(votes)
+        answers.append(answer_from(outcome.log_odds) if outcome else 0.5)
+    return np.array(answers)
+
+
+def cross_validated(
+    profile: Profile, pictures: Sequence[Labelled], x: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Metrics of every expert and pool on clips that their fit did not see."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    names = _names(profile)
+    y, w = np.array([item.label for item in pictures]), _weights(pictures)
+    groups = [item.group for item in pictures]
+    depths, seated = {}, 0
+    for level in profile.levels:
+        seated += len(level.experts)
+        depths[f"pool to {level.name}"] = seated
+    answers = {name: np.zeros(len(y)) for name in [*names, *depths]}
+    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    for inside, outside in splitter.split(x, y, groups):
+        fitted = fit(profile, x[inside], y[inside], w[inside])
+        for i, name in enumerate(names):
+            platt = fitted.calibrations[name]
+            z = platt.slope * x[outside, i] + platt.intercept
+            answers[name][outside] = 1.0 / (1.0 + np.exp(-z))
+        for name, depth in depths.items():
+            answers[name][outside] = pooled(fitted, names, depth, x[outside])
+    return {
+        f"{name}, {kind}": _figures(values, y, [item.kind == kind for item in pictures])
+        for name, values in answers.items()
+        for kind in sorted({item.kind for item in pictures})
+    }
+
+
+def _figures(
+    values: NDArray[np.float64], y: NDArray[np.int64], chosen: Sequence[bool]
+) -> dict[str, float | int | None]:
+    rows = np.flatnonzero(chosen)
+    found = measure(values[rows].tolist(), y[rows].tolist())
+    return {
+        "n": found.n,
+        **{
+            name: None if (value := getattr(found, name)) is None else round(float(value), 4)
+            for name in ("mcc", "accuracy", "auc", "ece")
+        },
+    }
+
+
+def main() -> int:
+    """Collect opinions, fit, print cross-validated figures, write the file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--street", type=Path, help="folder of real pictures with manifest.csv")
+    parser.add_argument("--folds", default="0", help="held-out folds to fit on, comma-separated")
+    parser.add_argument("--drawn", type=int, default=900)
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    profile = load_profile(options.profile)
+    pictures = list(drawn_pictures(options.drawn, options.seed))
+    if options.street:
+        pictures += real_pictures(options.street, options.folds.split(","), options.seed)
+    x = asyncio.run(opinions(profile, pictures))
+    y = np.array([item.label for item in pictures])
+    metrics = cross_validated(profile, pictures, x)
+    for name, row in metrics.items():
+        print(f"{name:32s} " + "  ".join(f"{key} {value}" for key, value in row.items()))
+    fitted = fit(profile, x, y, _weights(pictures)).model_copy(
+        update={
+            "fitted_on": {
+                "profile": profile.name,
+                "drawn": options.drawn,
+                "real": sum(item.kind == "real" for item in pictures),
+                "real_folds": options.folds if options.street else "",
+                "seed": options.seed,
+            },
+            "metrics": metrics,
+        }
+    )
+    save_fitted(fitted, options.out)
+    print(f"wrote {options.out} ({fitted.digest()})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
