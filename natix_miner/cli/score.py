@@ -1,0 +1,189 @@
+"""`natix-miner score`: saved queries through the judge of a profile, paid as a validator would."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from natix_miner.cli.options import DEFAULT_PROFILE, ProfileOption
+
+if TYPE_CHECKING:
+    from natix_miner.judge import Judge
+    from natix_miner.profile import Profile
+    from natix_miner.scoring import (
+        QuerySource,
+        ResultsFile,
+        ScoredQuery,
+        ScoreRun,
+        ScoreSettings,
+        Summary,
+    )
+
+INTERRUPTED = 130
+RESULTS, SUMMARY, REPORT = "results.jsonl", "summary.json", "report.html"
+
+
+class Simulate(StrEnum):
+    """Which validator's pictures to make of the saved ones."""
+
+    CROPPED = "cropped"
+    LETTERBOXED = "letterboxed"
+    FULL_FRAME = "full-frame"
+    AS_IS = "as-is"
+
+
+def score(
+    queries: Annotated[
+        Path,
+        typer.Option(
+            help="Saved queries: a folder (roadwork/, none/ or manifest.csv), a CSV, JSONL of "
+            "synapses, a Parquet export or a journal."
+        ),
+    ],
+    profile: ProfileOption = DEFAULT_PROFILE,
+    split: Annotated[
+        str | None, typer.Option(help="Only rows of this split (column split of the CSV).")
+    ] = None,
+    simulate: Annotated[
+        Simulate, typer.Option(help="Make the pictures that a validator of this kind sends.")
+    ] = Simulate.AS_IS,
+    repeats: Annotated[int, typer.Option(min=1, help="Draws of every picture.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of order, simulation and intervals.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many pictures.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Queries judged at once.")] = 8,
+    keep_order: Annotated[
+        bool,
+        typer.Option("--keep-order", help="Judge a folder or CSV as listed, not in a drawn order."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help=f"Folder for {REPORT}, {SUMMARY} and {RESULTS}."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help=f"Results file to go on with (default: {RESULTS} in --report)."),
+    ] = None,
+) -> None:
+    """Judge saved queries and say what the answers would have earned.
+
+    Exit code 0: done. 2: queries or profile cannot be used. 130: interrupted; with --report or
+    --resume the same command goes on where it stopped.
+    """
+    from natix_miner.profile import load_profile
+    from natix_miner.scoring import ScoreSettings, open_source, summarise
+    from natix_miner.scoring.terminal import tell
+
+    the_profile = load_profile(profile)
+    source = open_source(queries, split)
+    settings = ScoreSettings(
+        simulate=simulate.value,
+        seed=seed,
+        repeats=repeats,
+        limit=limit,
+        concurrency=concurrency,
+        deadline_seconds=the_profile.deadline_seconds,
+        keep_order=keep_order,
+    )
+    state = resume or (report / RESULTS if report else None)
+    try:
+        run = asyncio.run(_run(the_profile, source, settings, state))
+    except KeyboardInterrupt:
+        kept = f"; what is done is in {state}, the same command goes on" if state else ""
+        typer.echo(f"interrupted{kept}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    summary = summarise(
+        run.rows,
+        settings={
+            "profile": the_profile.name,
+            "simulate": settings.simulate,
+            "seed": seed,
+            "repeats": repeats,
+            "split": split,
+        },
+        rate_per_second=run.judged / run.seconds if run.judged else None,
+        seed=seed,
+    )
+    for reason, count in source.skipped.items():
+        typer.echo(f"left out: {count} ({reason})", err=True)
+    if report is not None:
+        _write_report(report, run.rows, summary, source, settings)
+    if as_json:
+        typer.echo(json.dumps(summary.as_dict(), indent=2))
+    else:
+        tell(summary)
+        if report is not None:
+            typer.echo(f"report: {report / REPORT}")
+
+
+async def _run(
+    profile: Profile, source: QuerySource, settings: ScoreSettings, state: Path | None
+) -> ScoreRun:
+    from natix_miner.assembly import build_judge
+    from natix_miner.scoring import ResultsFile, score_queries
+    from natix_miner.scoring.terminal import RunProgress
+
+    judge = build_judge(profile)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(judge.close)
+        await judge.start()
+        results: ResultsFile | None = None
+        if state is not None:
+            decisive = _decisive(profile, judge, source, settings)
+            results = stack.enter_context(ResultsFile(state, decisive))
+            _tell_resumed(results)
+        on_row = stack.enter_context(RunProgress(source, settings))
+        return await score_queries(judge, source, settings, results=results, on_row=on_row)
+
+
+def _decisive(
+    profile: Profile, judge: Judge, source: QuerySource, settings: ScoreSettings
+) -> dict[str, Any]:
+    """Everything that decides an answer: with another one of these, old results do not count."""
+    return {
+        "profile": f"{profile.name}:{profile.digest}",
+        "consensus": str(judge.cascade.consensus.version),
+        "experts": {expert.name: expert.version for expert in judge.experts},
+        "queries": source.identity(),
+        **settings.decisive(),
+    }
+
+
+def _tell_resumed(results: ResultsFile) -> None:
+    if results.dropped_bytes:
+        typer.echo(
+            f"{results.path}: a torn last line ({results.dropped_bytes} bytes) was cut off; "
+            "that query is judged again",
+            err=True,
+        )
+    if results.rows:
+        typer.echo(f"going on: {len(results.rows)} results are in {results.path}", err=True)
+
+
+def _write_report(
+    folder: Path,
+    rows: list[ScoredQuery],
+    summary: Summary,
+    source: QuerySource,
+    settings: ScoreSettings,
+) -> None:
+    from natix_miner.scoring.gallery import with_thumbnails
+    from natix_miner.scoring.report import write_report
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SUMMARY).write_text(json.dumps(summary.as_dict(), indent=2) + "\n", encoding="utf-8")
+    write_report(
+        folder / REPORT,
+        with_thumbnails(rows, source, settings),
+        summary,
+        title=f"Scoring of profile {summary.settings['profile']}",
+        subtitle=f"{summary.n} queries, {summary.labelled} of them labelled, pictures "
+        f"{settings.simulate}, seed {settings.seed}",
+        deadline_ms=settings.deadline_seconds * 1000.0,
+    )

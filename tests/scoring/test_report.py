@@ -1,0 +1,167 @@
+"""The page stands alone, shows plots and gallery, and survives odd input."""
+
+from __future__ import annotations
+
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from natix_miner.scoring import ScoredQuery, ScoreSettings, open_source, score_queries, summarise
+from natix_miner.scoring.gallery import thumbnail, with_thumbnails, worst
+from natix_miner.scoring.report import render_report, write_report
+
+VOID = {"meta", "img", "br", "hr", "input", "link"}
+
+
+class Page(HTMLParser):
+    """What a browser would build: elements, the tree's balance, everything that is referred to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.tags: list[str] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        values = dict(attributes)
+        if "id" in values:
+            self.ids.append(values["id"] or "")
+        self.references += [values[name] or "" for name in ("src", "href") if name in values]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def some_rows(n: int = 60, seed: int = 0) -> list[ScoredQuery]:
+    rng = np.random.default_rng(seed)
+    out = io.BytesIO()
+    Image.new("RGB", (32, 20), (90, 90, 90)).save(out, "JPEG")
+    rows = []
+    for position, label in enumerate(rng.integers(0, 2, n).tolist()):
+        score = float(np.clip(label * 0.5 + rng.normal(0.25, 0.25), 0.001, 0.999))
+        rows.append(
+            ScoredQuery(
+                name=f"picture-{position}",
+                label=label,
+                prediction=-1.0 if position % 20 == 7 else score,
+                level="glance",
+                reason="deadline" if position % 20 == 7 else "sure",
+                total_ms=float(rng.lognormal(2, 1)),
+                size_class="frame",
+                generation="cropped",
+                votes={"network": score, "colour": "timed-out"},
+                expert_ms={"network": 3.0},
+                thumbnail=out.getvalue(),
+                position=position,
+            )
+        )
+    return rows
+
+
+def test_the_page_stands_alone_and_shows_everything(tmp_path):
+    rows = some_rows()
+    path = write_report(
+        tmp_path / "out" / "report.html", rows, summarise(rows), deadline_ms=7000.0, gallery=9
+    )
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert all(one.startswith(("#", "data:image/")) for one in page.references)
+    assert "http" not in text
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert "script" not in page.tags
+    for name in ("reward", "reliability", "scores", "latency"):
+        assert f"plot-{name}" in page.ids
+    assert page.tags.count("svg") == 4
+    assert page.tags.count("img") == page.tags.count("article") == 9
+    assert {"headline", "confusion", "levels", "experts", "gallery"} <= set(page.ids)
+    assert "deadline 7,000" in page.words
+    assert "timed-out" in page.words
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_no_drawing_colour_is_left_over():
+    """Every colour in the plots is a variable of the page, so that dark and light both work."""
+    rows = some_rows()
+    text = render_report(rows, summarise(rows), deadline_ms=7000.0)
+    drawings = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
+    assert "var(--accent)" in drawings
+    assert not re.findall(r"#[0-9a-f]{6}\b", drawings)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [ScoredQuery("unlabelled", None, 0.7, "glance", "sure", 3.0)],
+        [ScoredQuery("silent", 1, -1.0, None, "deadline", 7000.0)],
+        [ScoredQuery("broken", 0, -1.0, None, "not-a-picture", 0.0)],
+        [ScoredQuery("one", 1, 0.9, "glance", "sure", 3.0)],
+    ],
+)
+def test_a_page_comes_out_of_hardly_anything(rows):
+    page = Page(render_report(rows, summarise(rows), deadline_ms=None))
+    assert page.open == []
+
+
+def test_names_cannot_break_out_of_the_page():
+    rows = [ScoredQuery("<script>alert(1)</script>", 1, 0.1, "<b>", 'x" onload="y', 3.0)]
+    page = Page(render_report(rows, summarise(rows)))
+    assert "script" not in page.tags
+    assert "<script>alert(1)</script>" in page.words
+
+
+def test_the_worst_come_first_and_silence_stands_between_wrong_and_right():
+    rows = [
+        ScoredQuery("right", 1, 0.8, "a", "sure", 1.0),
+        ScoredQuery("silent", 1, -1.0, "a", "deadline", 1.0),
+        ScoredQuery("very wrong", 0, 0.99, "a", "sure", 1.0),
+        ScoredQuery("unknown", None, 0.99, "a", "sure", 1.0),
+        ScoredQuery("wrong", 1, 0.3, "a", "sure", 1.0),
+    ]
+    assert [row.name for row in worst(rows)] == ["very wrong", "wrong", "silent", "right"]
+    assert [row.name for row in worst(rows, 2)] == ["very wrong", "wrong"]
+    assert len(worst([*rows, *rows])) == 4  # of several draws of one picture only the worst
+
+
+def test_a_thumbnail_is_small_keeps_the_shape_and_is_none_for_no_picture(make_picture):
+    with Image.open(io.BytesIO(thumbnail(make_picture(True, size=(960, 480))) or b"")) as image:
+        assert image.size == (240, 120)
+    with Image.open(io.BytesIO(thumbnail(make_picture(True, size=(96, 64))) or b"")) as image:
+        assert image.size == (96, 64)
+    assert thumbnail(b"no picture") is None
+
+
+async def test_the_gallery_shows_what_the_judge_saw(make_judge, picture_folder):
+    source, settings = open_source(picture_folder), ScoreSettings(simulate="cropped", repeats=2)
+    judge = make_judge()
+    await judge.start()
+    done = await score_queries(judge, source, settings)
+    await judge.close()
+    rows = with_thumbnails(done.rows, source, settings, count=5)
+    shown = [row for row in rows if row.thumbnail is not None]
+    assert {(row.repeat, row.position) for row in shown} == {
+        (row.repeat, row.position) for row in worst(done.rows, 5)
+    }
+    for row in shown:
+        with Image.open(io.BytesIO(row.thumbnail)) as image:
+            assert image.size == (224, 224)

@@ -1,0 +1,99 @@
+"""The results file outlives torn lines and refuses what does not belong to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from natix_miner.errors import QuerySourceError
+from natix_miner.scoring import ResultsFile, ScoredQuery
+
+
+def row(position: int, repeat: int = 0) -> ScoredQuery:
+    return ScoredQuery(
+        name=f"picture {position} – ü",
+        label=position % 2,
+        prediction=0.25,
+        level="glance",
+        reason="sure",
+        total_ms=3.5,
+        votes={"network": 0.25, "hung": "timed-out"},
+        expert_ms={"network": 2.0},
+        position=position,
+        repeat=repeat,
+    )
+
+
+def test_what_is_stored_comes_back(tmp_path):
+    path = tmp_path / "deep" / "results.jsonl"
+    with ResultsFile(path, {"seed": 0}) as results:
+        results.append(row(0))
+        results.append(row(0, repeat=1))
+    with ResultsFile(path, {"seed": 0}) as results:
+        assert results.rows == {(0, 0): row(0), (1, 0): row(0, repeat=1)}
+        assert results.dropped_bytes == 0
+
+
+@pytest.mark.parametrize("cut", [1, 5, 200])
+def test_a_torn_last_line_is_cut_off_and_can_be_written_again(tmp_path, cut):
+    path = tmp_path / "results.jsonl"
+    with ResultsFile(path, {}) as results:
+        for position in range(3):
+            results.append(row(position))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    with ResultsFile(path, {}) as results:
+        assert sorted(results.rows) == [(0, 0), (0, 1)]
+        assert results.dropped_bytes > 0
+        results.append(row(2))
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("cut", [1, 30])
+def test_a_torn_header_starts_over(tmp_path, cut):
+    path = tmp_path / "results.jsonl"
+    with ResultsFile(path, {}):
+        pass
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    with ResultsFile(path, {}) as results:
+        assert results.rows == {}
+    assert path.read_bytes() == whole
+
+
+def test_other_settings_are_refused_by_name(tmp_path):
+    path = tmp_path / "results.jsonl"
+    with ResultsFile(path, {"seed": 0, "simulate": "cropped"}):
+        pass
+    with (
+        pytest.raises(QuerySourceError, match="seed was 0, is 1") as caught,
+        ResultsFile(path, {"seed": 1, "simulate": "cropped"}),
+    ):
+        pass
+    assert "simulate" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"hello\n", b'{"a": 1}\n', b"[]\n"])
+def test_a_file_of_somebody_else_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(QuerySourceError, match="not a results file"), ResultsFile(path, {}):
+        pass
+    assert path.read_bytes() == content
+
+
+def test_a_damaged_line_in_the_middle_is_named(tmp_path):
+    path = tmp_path / "results.jsonl"
+    with ResultsFile(path, {}) as results:
+        results.append(row(0))
+    path.write_bytes(path.read_bytes() + b'{"name": "x"}\n')
+    with pytest.raises(QuerySourceError, match="line 3"), ResultsFile(path, {}):
+        pass
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(QuerySourceError, match="cannot be opened"),
+        ResultsFile(tmp_path / "file" / "results.jsonl", {}),
+    ):
+        pass
