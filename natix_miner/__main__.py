@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from natix_miner.cli import app
+from natix_miner.cli import main
 
 if __name__ == "__main__":
-    app()
+    main()

@@ -94,8 +94,7 @@ class Judge:
 
     async def close(self) -> None:
         """Close all experts and the decoders; may be called twice."""
-        for expert in self.experts:
-            await expert.close()
+        await asyncio.gather(*(expert.close() for expert in self.experts))
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
     async def _decode(self, query: Query) -> Frame:
@@ -105,7 +104,9 @@ class Judge:
         decoding = asyncio.get_running_loop().run_in_executor(
             self._decoders, decode_picture, query.picture, self._limits
         )
-        return await asyncio.wait_for(decoding, left)
+        # Not wait_for: before Python 3.12 that can swallow a cancellation that meets a result.
+        async with asyncio.timeout(left):
+            return await decoding
 
     def _refused(
         self, query: Query, begun: float, reason: str, error: PictureError | None = None

@@ -41,7 +41,8 @@ class NeuronLimits(Section):
     """How the axon guards itself."""
 
     max_body_megabytes: PositiveFloat = 24.0
-    nonce_window_seconds: PositiveFloat = 10.0
+    #: What the SDK grants a dendrite with the validators' timeout: 4 s + 9 s.
+    nonce_window_seconds: PositiveFloat = 13.0
     max_nonces: PositiveInt = 200_000
     keep_alive_seconds: PositiveFloat = 75.0
     drain_seconds: PositiveFloat = 10.0

@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from natix_miner.cli.app import app
+from typing import NoReturn
 
-__all__ = ["app"]
+from natix_miner.cli.app import app
+from natix_miner.cli.leaving import leave
+
+
+def main() -> NoReturn:
+    """Run a command and end the process, whatever its threads are doing."""
+    try:
+        app()
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+    leave(0)
+
+
+__all__ = ["app", "main"]

@@ -75,23 +75,28 @@ class MicroBatcher(Generic[Item, Result]):
         self._queue.put((item, future))
         return future
 
-    def close(self) -> None:
-        """Stop after the batch that runs; what waits is failed. May be called twice."""
+    def close(self, seconds: float = 0.0) -> bool:
+        """Stop after the batch that runs; what waits is failed. May be called twice.
+
+        Waits at most `seconds` for the worker; True when it has ended. A process must not end while a
+        worker is in native code, see `natix_miner.cli.leaving`.
+        """
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        self._queue.put(None)
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._worker.join(seconds)
+        return not self._worker.is_alive()
 
     def _start_worker(self) -> None:
         self._generation += 1
-        thread = threading.Thread(
+        self._worker = threading.Thread(
             target=self._run,
             args=(self._generation,),
             name=f"expert-{self._name}-{self._generation}",
             daemon=True,
         )
-        thread.start()
+        self._worker.start()
 
     def _replace_if_stuck(self) -> None:
         since = self._busy_since

@@ -14,6 +14,10 @@ from natix_miner.experts.opinion import Look
 from natix_miner.images import Frame
 
 
+#: How long closing waits for the batch that runs; a hung model is left behind.
+CLOSE_SECONDS = 2.0
+
+
 class InProcessExpert(Expert):
     """An expert with a blocking model: subclasses write `load` and `look_at`.
 
@@ -47,4 +51,5 @@ class InProcessExpert(Expert):
 
     async def close(self) -> None:
         if self._batcher is not None:
-            self._batcher.close()
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self._batcher.close, CLOSE_SECONDS)

@@ -1,0 +1,104 @@
+"""What the chain said at one block: who is registered on the subnet and what they are."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from natix_miner.errors import SnapshotError
+
+
+@dataclass(frozen=True, slots=True)
+class Neuron:
+    """One UID. `stake` in alpha, `incentive` in [0, 1], `emission` in alpha per tempo; `ip` is
+    "0.0.0.0" and `port` 0 when it serves no axon."""
+
+    uid: int
+    hotkey: str
+    stake: float
+    validator_permit: bool
+    ip: str
+    port: int
+    incentive: float
+    emission: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSnapshot:
+    """All neurons of one subnet at one block. Never changes; a newer one takes its place."""
+
+    netuid: int
+    block: int
+    neurons: tuple[Neuron, ...]
+    _by_hotkey: dict[str, Neuron] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        table = {neuron.hotkey: neuron for neuron in self.neurons}
+        object.__setattr__(self, "_by_hotkey", table)
+
+    def neuron_of(self, hotkey: str) -> Neuron | None:
+        """The neuron of a hotkey (SS58), or None when it is not registered."""
+        return self._by_hotkey.get(hotkey)
+
+
+class _NeuronRow(BaseModel):
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    uid: int = Field(ge=0)
+    hotkey: str = Field(min_length=1)
+    stake: float = 0.0
+    validator_permit: bool
+    ip: str = "0.0.0.0"
+    port: int = Field(default=0, ge=0, le=65535)
+    incentive: float = 0.0
+    emission: float = 0.0
+
+
+class _SnapshotFile(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    netuid: int = Field(ge=0)
+    block: int = Field(ge=0)
+    neurons: list[_NeuronRow]
+
+
+def read_snapshot(path: Path) -> ChainSnapshot:
+    """A snapshot from a JSON file; raises SnapshotError when it is missing or not one."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise SnapshotError(
+            f"chain snapshot {path} cannot be read ({error.strerror}); give a JSON file with"
+            " netuid, block and neurons"
+        ) from error
+    try:
+        parsed = _SnapshotFile.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise SnapshotError(
+            f"chain snapshot {path} is not valid: {where}: {first['msg']}; it needs netuid, block"
+            " and neurons (uid, hotkey, stake, validator_permit, ip, port, incentive, emission)"
+        ) from None
+    neurons = tuple(Neuron(**row.model_dump()) for row in parsed.neurons)
+    return ChainSnapshot(netuid=parsed.netuid, block=parsed.block, neurons=neurons)
+
+
+def write_snapshot(snapshot: ChainSnapshot, path: Path) -> None:
+    """Keep a snapshot as JSON; the file is replaced as a whole or not at all. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "netuid": snapshot.netuid,
+        "block": snapshot.block,
+        "neurons": [asdict(neuron) for neuron in snapshot.neurons],
+    }
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(document, file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
