@@ -1,4 +1,4 @@
-"""Roadwork miner for Bittensor subnet 72: judges one question about a street picture, and can show why."""
+"""Roadwork miner for Bittensor subnet 72: judges street pictures and can show why."""
 
 from __future__ import annotations
 

@@ -136,15 +136,7 @@ class Judge:
             "total": (self._clock.monotonic() - arrived) * 1000.0,
         }
         trace = Trace(
-            query=QueryTrace(
-                id=query.id,
-                sha256=query.sha256,
-                source=query.source,
-                asked_by=query.asked_by,
-                received_at=query.received_at,
-                bytes=len(query.picture),
-                deadline_ms=query.seconds * 1000.0,
-            ),
+            query=QueryTrace.of(query),
             picture=_picture_trace(frame) if frame else None,
             levels=levels,
             answer=answer,

@@ -168,15 +168,7 @@ def _through_answering(metrics: Any, workers: ThreadPoolExecutor) -> Any:
 
         async def judge(self, query: Query) -> Verdict:
             trace = Trace(
-                query=QueryTrace(
-                    id=query.id,
-                    sha256=query.sha256,
-                    source=query.source,
-                    asked_by=query.asked_by,
-                    received_at=query.received_at,
-                    bytes=len(query.picture),
-                    deadline_ms=7000.0,
-                ),
+                query=QueryTrace.of(query),
                 picture=None,
                 levels=(),
                 answer=Answer(prediction=0.25, reason="bench", level=None),

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from natix_miner.query import Query
+
 #: Raised whenever a field changes its meaning or goes away.
 TRACE_FORMAT: Literal[1] = 1
 
@@ -28,6 +30,19 @@ class QueryTrace(_Part):
     received_at: float
     bytes: int
     deadline_ms: float  # from arrival to the moment the answer is due
+
+    @classmethod
+    def of(cls, query: Query) -> QueryTrace:
+        """The part of a trace that tells of the query itself."""
+        return cls(
+            id=query.id,
+            sha256=query.sha256,
+            source=query.source,
+            asked_by=query.asked_by,
+            received_at=query.received_at,
+            bytes=len(query.picture),
+            deadline_ms=query.seconds * 1000.0,
+        )
 
 
 class PictureTrace(_Part):

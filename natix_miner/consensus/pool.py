@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -54,40 +55,54 @@ class Consensus(Protocol):
         ...
 
 
-class LogOddsPool:
-    """Weighted sum of calibrated log-odds with the weights of a fitted file.
+class _FittedPool(ABC):
+    """A pool with the calibrations and weights of a fitted file.
 
-    Used is the pool whose weights cover most of the experts that voted and fewest others. When it
-    also names experts whose vote is missing, the votes at hand are scaled up by (sum of all its
-    weights / sum of the weights present), so that a missing vote weakens nobody else's. Source:
-    logarithmic opinion pool, Genest and Zidek 1986.
+    Of the weight sets in the file the one is used that covers most of the experts that voted, and
+    of those the one that names fewest others. Experts without any weight count equally when nobody
+    else spoke: little is better than nothing.
     """
+
+    name: str
 
     def __init__(self, fitted: FittedConsensus) -> None:
         self._fitted = fitted
-        self.version = f"log-odds:{fitted.digest()}"
+        self.version = f"{self.name}:{fitted.digest()}"
 
     def pool(self, opinions: Iterable[Opinion]) -> Pooled | None:
+        """The pooled value of all usable opinions; None without one."""
         votes = _usable(opinions)
         if not votes:
             return None
         chosen = _best_pool(self._fitted.pools, frozenset(votes))
         weights = {name: chosen.weights.get(name, 0.0) for name in votes}
         present = math.fsum(weights.values())
-        total = math.fsum(chosen.weights.values())
         if present <= 0.0:
-            # Only experts without weight spoke; they count equally, and little is better than
-            # nothing.
-            weights = {name: 1.0 / len(votes) for name in votes}
-            scale, bias = 1.0, 0.0
-        else:
-            scale, bias = total / present, chosen.bias
-        return _pooled(
-            votes, {name: weight * scale for name, weight in weights.items()}, bias, self._fitted
-        )
+            return _pooled(votes, dict.fromkeys(votes, 1.0 / len(votes)), 0.0, self._fitted)
+        scale, bias = self._scale(chosen, present)
+        weights = {name: weight * scale for name, weight in weights.items()}
+        return _pooled(votes, weights, bias, self._fitted)
+
+    @abstractmethod
+    def _scale(self, chosen: Pool, present: float) -> tuple[float, float]:
+        """Factor for the weights and bias, given the sum of the weights that are `present`."""
 
 
-class GeometricMeanPool:
+class LogOddsPool(_FittedPool):
+    """Weighted sum of calibrated log-odds.
+
+    When votes are missing, those at hand are scaled up by (sum of all weights / sum of the weights
+    present), so that a missing vote weakens nobody else's.
+    Source: logarithmic opinion pool, Genest and Zidek 1986.
+    """
+
+    name = "log-odds"
+
+    def _scale(self, chosen: Pool, present: float) -> tuple[float, float]:
+        return math.fsum(chosen.weights.values()) / present, chosen.bias
+
+
+class GeometricMeanPool(_FittedPool):
     """Weighted geometric mean of the calibrated probabilities, normalised over both classes.
 
     p = prod p_i^w_i / (prod p_i^w_i + prod (1 - p_i)^w_i) with the weights scaled to sum 1, which
@@ -95,27 +110,15 @@ class GeometricMeanPool:
     pool to less than one half.
     """
 
-    def __init__(self, fitted: FittedConsensus) -> None:
-        self._fitted = fitted
-        self.version = f"geometric-mean:{fitted.digest()}"
+    name = "geometric-mean"
 
-    def pool(self, opinions: Iterable[Opinion]) -> Pooled | None:
-        votes = _usable(opinions)
-        if not votes:
-            return None
-        chosen = _best_pool(self._fitted.pools, frozenset(votes))
-        weights = {name: chosen.weights.get(name, 0.0) for name in votes}
-        total = math.fsum(weights.values())
-        shares = {
-            name: weight / total if total > 0.0 else 1.0 / len(votes)
-            for name, weight in weights.items()
-        }
-        return _pooled(votes, shares, 0.0, self._fitted)
+    def _scale(self, chosen: Pool, present: float) -> tuple[float, float]:
+        return 1.0 / present, 0.0
 
 
 POOLS: dict[str, type[LogOddsPool] | type[GeometricMeanPool]] = {
-    "log-odds": LogOddsPool,
-    "geometric-mean": GeometricMeanPool,
+    LogOddsPool.name: LogOddsPool,
+    GeometricMeanPool.name: GeometricMeanPool,
 }
 
 

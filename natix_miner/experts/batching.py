@@ -78,8 +78,8 @@ class MicroBatcher(Generic[Item, Result]):
     def close(self, seconds: float = 0.0) -> bool:
         """Stop after the batch that runs; what waits is failed. May be called twice.
 
-        Waits at most `seconds` for the worker; True when it has ended. A process must not end while a
-        worker is in native code, see `natix_miner.cli.leaving`.
+        Waits at most `seconds` for the worker; True when it has ended. A process must not end while
+        a worker is in native code, see `natix_miner.cli.leaving`.
         """
         with self._lock:
             if not self._closed:

@@ -13,7 +13,6 @@ from natix_miner.experts.batching import BatchLimits, MicroBatcher
 from natix_miner.experts.opinion import Look
 from natix_miner.images import Frame
 
-
 #: How long closing waits for the batch that runs; a hung model is left behind.
 CLOSE_SECONDS = 2.0
 

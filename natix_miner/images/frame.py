@@ -48,8 +48,8 @@ class Geometry:
 class Frame:
     """A decoded picture.
 
-    `pixels` may be smaller than the original (`original_width` x `original_height`): large JPEGs are
-    decoded at the scale that is needed. `pixels` is read-only: experts share it.
+    `pixels` may be smaller than the original (`original_width` x `original_height`): large JPEGs
+    are decoded at the scale that is needed. `pixels` is read-only: experts share it.
     """
 
     pixels: Pixels

@@ -113,15 +113,7 @@ class Answering:
     def _no_verdict(self, query: Query, reason: str) -> Verdict:
         arrived = query.deadline.at - self._seconds
         trace = Trace(
-            query=QueryTrace(
-                id=query.id,
-                sha256=query.sha256,
-                source=query.source,
-                asked_by=query.asked_by,
-                received_at=query.received_at,
-                bytes=len(query.picture),
-                deadline_ms=self._seconds * 1000.0,
-            ),
+            query=QueryTrace.of(query),
             picture=None,
             levels=(),
             answer=Answer(prediction=NO_ANSWER, reason=reason, level=None),

@@ -57,15 +57,7 @@ class JudgeDouble:
 
 def _trace(query: Query, probability: float | None) -> Trace:
     return Trace(
-        query=QueryTrace(
-            id=query.id,
-            sha256=query.sha256,
-            source=query.source,
-            asked_by=query.asked_by,
-            received_at=query.received_at,
-            bytes=len(query.picture),
-            deadline_ms=7000.0,
-        ),
+        query=QueryTrace.of(query),
         picture=None,
         levels=(),
         answer=Answer(

@@ -34,15 +34,7 @@ class JudgeDouble:
             self.cancelled = True
             raise
         trace = Trace(
-            query=QueryTrace(
-                id=query.id,
-                sha256=query.sha256,
-                source=query.source,
-                asked_by=query.asked_by,
-                received_at=query.received_at,
-                bytes=len(query.picture),
-                deadline_ms=1000.0 * query.seconds,
-            ),
+            query=QueryTrace.of(query),
             picture=None,
             levels=(),
             answer=Answer(prediction=self.probability or -1.0, reason="double", level=None),
