@@ -5,10 +5,10 @@ cascade.
         --out models/embedded/consensus.json [--street DIR --folds 0] [--drawn 900] [--seed 7]
 
 Every expert looks at every picture, in all three generations of validator pictures; nothing is
-trained. Real pictures come from split `train` of a folder with manifest.csv, and only from the
-folds named: those that the network was not trained on (models/embedded/network.json says which).
-The figures printed and stored are cross-validated over clips: a picture is never scored by a fit
-that saw its clip.
+trained. Real pictures come from split `train` of a folder with manifest.csv, and only those of the folds and
+groups named by --held-out: they must be unseen by every expert. An expert whose shipped model saw
+them is stood in for by one fitted without them (--instead NAME=FILE). The figures printed and
+stored are cross-validated over clips: a picture is never scored by a fit that saw its clip.
 """
 
 from __future__ import annotations
@@ -50,12 +50,13 @@ class Labelled:
     generation: str
 
 
-def real_pictures(folder: Path, folds: Sequence[str], seed: int) -> Iterator[Labelled]:
-    """Pictures of the held-out folds; those without a fold are in none and left out."""
+def real_pictures(folder: Path, held_out: set[str], seed: int) -> Iterator[Labelled]:
+    """Pictures of the held-out folds and groups, in every generation."""
     import cv2
 
     with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        rows = [r for r in csv.DictReader(file) if r["split"] == "train" and r["fold"] in folds]
+        train = [row for row in csv.DictReader(file) if row["split"] == "train"]
+    rows = [row for row in train if {row["fold"], row["group"]} & held_out]
     for index, row in enumerate(rows):
         pixels = cv2.cvtColor(cv2.imread(str(folder / row["file"])), cv2.COLOR_BGR2RGB)
         for number, generation in enumerate(GENERATIONS):
@@ -229,20 +230,33 @@ def _figures(
     }
 
 
+def _with_models(profile: Profile, instead: Sequence[str]) -> Profile:
+    experts = dict(profile.experts)
+    for one in instead:
+        name, _, file = one.partition("=")
+        if name not in experts or not file:
+            raise SystemExit(f"--instead {one}: give NAME=FILE with NAME one of {sorted(experts)}")
+        experts[name] = experts[name].model_copy(update={"model": Path(file).resolve()})
+    return profile.model_copy(update={"experts": experts})
+
+
 def main() -> int:
     """Collect opinions, fit, print cross-validated figures, write the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--street", type=Path, help="folder of real pictures with manifest.csv")
-    parser.add_argument("--folds", default="0", help="held-out folds to fit on, comma-separated")
+    parser.add_argument("--held-out", default="0", help="folds and groups, comma-separated")
+    parser.add_argument(
+        "--instead", action="append", default=[], metavar="NAME=FILE", help="another model file"
+    )
     parser.add_argument("--drawn", type=int, default=900)
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-    profile = load_profile(options.profile)
+    profile = _with_models(load_profile(options.profile), options.instead)
     pictures = list(drawn_pictures(options.drawn, options.seed))
     if options.street:
-        pictures += real_pictures(options.street, options.folds.split(","), options.seed)
+        pictures += real_pictures(options.street, set(options.held_out.split(",")), options.seed)
     x = asyncio.run(opinions(profile, pictures))
     y = np.array([item.label for item in pictures])
     metrics = cross_validated(profile, pictures, x)
@@ -254,7 +268,8 @@ def main() -> int:
                 "profile": profile.name,
                 "drawn": options.drawn,
                 "real": sum(item.kind == "real" for item in pictures),
-                "real_folds": options.folds if options.street else "",
+                "held_out": options.held_out if options.street else "",
+                "stood_in_for": [one.partition("=")[0] for one in options.instead],
                 "seed": options.seed,
             },
             "metrics": metrics,

@@ -1,0 +1,157 @@
+"""Views: what is cut, from where, and that no black comes along."""
+
+from __future__ import annotations
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+
+from natix_miner.images import Frame, measure, shrink, tiles, upright, whole
+from natix_miner.images.generations import letterbox, tilt_picture
+
+
+def frame_of(pixels: np.ndarray) -> Frame:
+    height, width = pixels.shape[:2]
+    pixels.flags.writeable = False
+    return Frame(pixels, width, height, "JPEG", measure(pixels, width, height))
+
+
+def chequered(height: int, width: int, cell: int = 16) -> np.ndarray:
+    """Squares of two greys with one orange in the middle: what is upright shows at once."""
+    y, x = np.indices((height, width)) // cell
+    pixels = np.where(((x + y) % 2)[..., None], 190, 110).astype(np.uint8).repeat(3, 2)
+    middle_y, middle_x = height // 2, width // 2
+    pixels[middle_y - 8 : middle_y + 8, middle_x - 8 : middle_x + 8] = (240, 90, 20)
+    return pixels
+
+
+def test_shrinking_averages_and_never_enlarges() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 128, 3), np.uint8)
+    small = shrink(pixels, 32)
+    want = pixels.reshape(16, 4, 32, 4, 3).mean((1, 3))
+    assert np.abs(small - want).max() <= 1
+    assert shrink(pixels, 500) is pixels
+
+
+def test_whole_keeps_the_aspect() -> None:
+    view = whole(frame_of(chequered(300, 600)), 224)
+    assert view.pixels.shape == (112, 224, 3)
+    assert view.box == (0, 0, 600, 300)
+    assert view.tilt_removed == 0.0
+
+
+def test_upright_of_an_upright_frame_is_the_frame() -> None:
+    frame = frame_of(chequered(201, 333))
+    view = upright(frame)
+    assert np.array_equal(view.pixels, frame.pixels)
+    assert view.box == (0, 0, 333, 201)
+
+
+def test_padding_is_cut_off() -> None:
+    frame = frame_of(letterbox(chequered(252, 448)))
+    view = upright(frame)
+    assert view.pixels.shape == (126, 224, 3)
+    assert view.box == (0, 49, 224, 175)
+    assert view.pixels[..., 0].min() > 60
+
+
+@pytest.mark.parametrize("shape", [(126, 224), (224, 224), (225, 123), (300, 401)])
+def test_squares_lie_in_the_middle(shape: tuple[int, int]) -> None:
+    frame = frame_of(chequered(*shape))
+    view = upright(frame, square=True)
+    assert view.pixels.shape[0] == view.pixels.shape[1] == min(shape)
+    left, top, right, bottom = view.box
+    assert abs((left + right) - shape[1]) <= 1
+    assert abs((top + bottom) - shape[0]) <= 1
+
+
+@pytest.mark.parametrize("degrees", [-20.0, -11.0, -3.0, 3.0, 11.0, 20.0])
+@pytest.mark.parametrize("square", [False, True])
+@pytest.mark.parametrize("boxed", [False, True])
+def test_tilt_is_turned_back_without_black(degrees: float, square: bool, boxed: bool) -> None:
+    base = letterbox(chequered(252, 448, 32)) if boxed else chequered(224, 224)
+    frame = frame_of(tilt_picture(base, degrees))
+    view = upright(frame, square=square)
+    assert view.tilt_removed == pytest.approx(degrees, abs=0.5)
+    assert view.pixels[..., 0].min() > 50
+    height, width = view.pixels.shape[:2]
+    assert height * width > (0.2 if boxed and square else 0.28 if boxed else 0.5) * 224 * 224
+    if square:
+        assert height == width
+    # The lines of the chequerboard run level and plumb again: its rows repeat themselves.
+    horizontal = np.abs(np.diff(view.pixels[..., 1].astype(int), axis=1))
+    steps = np.sort(horizontal.mean(0))
+    assert steps[-max(2, width // 20) :].mean() > 6 * np.median(horizontal.mean(0)) + 4
+
+
+def test_upright_stays_about_the_centre() -> None:
+    frame = frame_of(tilt_picture(chequered(224, 224), 14.0))
+    view = upright(frame)
+    orange = (view.pixels[..., 0] > 200) & (view.pixels[..., 2] < 60)
+    rows, columns = np.nonzero(orange)
+    assert columns.mean() == pytest.approx(view.pixels.shape[1] / 2, abs=2)
+    assert rows.mean() == pytest.approx(view.pixels.shape[0] / 2, abs=2)
+    left, top, right, bottom = view.box
+    assert 0 <= left < right <= 224
+    assert 0 <= top < bottom <= 224
+
+
+def test_upright_can_be_shrunk() -> None:
+    assert max(upright(frame_of(chequered(600, 800)), 224).pixels.shape) == 224
+
+
+def test_tiles_cover_the_road_band_of_a_large_frame() -> None:
+    frame = frame_of(chequered(1080, 1920))
+    cut = tiles(frame, 512)
+    seen = np.zeros((1080, 1920), int)
+    for view in cut:
+        left, top, right, bottom = view.box
+        assert right - left == bottom - top == 512
+        assert np.array_equal(view.pixels, frame.pixels[top:bottom, left:right])
+        seen[top:bottom, left:right] += 1
+    assert (seen[324:1026] >= 1).all()
+    assert len({view.name for view in cut}) == len(cut)
+    lefts = sorted({view.box[0] for view in cut})
+    assert all(second - first <= 512 * 0.8 for first, second in itertools.pairwise(lefts))
+
+
+def test_the_middle_of_the_road_comes_first() -> None:
+    cut = tiles(frame_of(chequered(1080, 1920)), 400)
+    left, top, right, bottom = cut[0].box
+    assert abs((left + right) / 2 - 960) < 250
+    assert abs((top + bottom) / 2 - 648) < 250
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 12])
+def test_no_more_tiles_than_allowed_but_the_same_ground(limit: int) -> None:
+    frame = frame_of(chequered(1512, 2016))
+    cut = tiles(frame, 224, limit=limit)
+    assert 0 < len(cut) <= limit
+    assert all(max(view.pixels.shape[:2]) <= 224 for view in cut)
+    if limit >= 5:
+        columns = np.zeros(2016, bool)
+        for view in cut:
+            columns[view.box[0] : view.box[2]] = True
+        assert columns.all()
+
+
+def test_tiles_leave_padding_out() -> None:
+    padded = np.zeros((1000, 1000, 3), np.uint8)
+    padded[219:781] = chequered(562, 1000)
+    for view in tiles(frame_of(padded), 300):
+        assert view.pixels[..., 0].min() > 60
+
+
+@pytest.mark.parametrize("shape", [(224, 224), (100, 224), (20, 3000)])
+def test_small_and_thin_frames_have_no_tiles(shape: tuple[int, int]) -> None:
+    assert tiles(frame_of(chequered(*shape)), 224) == []
+
+
+def test_views_do_not_touch_the_frame() -> None:
+    frame = frame_of(tilt_picture(chequered(480, 640), 8.0))
+    before = frame.pixels.copy()
+    whole(frame, 100), upright(frame, 100, square=True), tiles(frame, 128)
+    assert np.array_equal(frame.pixels, before)
+    assert cv2.countNonZero(frame.pixels[..., 0]) > 0
