@@ -5,10 +5,10 @@ cascade.
         --out models/embedded/consensus.json [--street DIR --folds 0] [--drawn 900] [--seed 7]
 
 Every expert looks at every picture, in all three generations of validator pictures; nothing is
-trained. Real pictures come from split `train` of a folder with manifest.csv, and only those of the folds and
-groups named by --held-out: they must be unseen by every expert. An expert whose shipped model saw
-them is stood in for by one fitted without them (--instead NAME=FILE). The figures printed and
-stored are cross-validated over clips: a picture is never scored by a fit that saw its clip.
+trained. Real pictures come from split `train` of a folder with manifest.csv, and only those of the
+folds and groups named by --held-out: they must be unseen by every expert. An expert whose shipped
+model saw them is stood in for by one fitted without them (--instead NAME=FILE). The figures printed
+and stored are cross-validated over clips: a picture is never scored by a fit that saw its clip.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Training of the embedded network; needs torch, which nothing else in the package imports."""
