@@ -1,6 +1,6 @@
 """Views: pictures cut or scaled from a frame for experts.
 
-All functions are pure. Nothing is ever enlarged; shrinking averages areas.
+All functions are pure. Only `enlarged` enlarges; shrinking averages areas.
 """
 
 from __future__ import annotations
@@ -59,6 +59,21 @@ def upright(frame: Frame, size: int | None = None, square: bool = False) -> View
         pixels = frame.pixels[y : y + high, x : x + wide]
         box = (x, y, x + wide, y + high)
     return View("upright", pixels if size is None else shrink(pixels, size), box, tilt)
+
+
+def enlarged(frame: Frame, size: int) -> View:
+    """The `upright` picture with its longer side brought to `size` pixels, up or down.
+
+    For detectors of a fixed reach: what is small in a letterboxed square is seen by more of it.
+    """
+    view = upright(frame, size)
+    height, width = view.pixels.shape[:2]
+    scale = size / max(height, width)
+    if scale <= 1.0:
+        return View("enlarged", view.pixels, view.box, view.tilt_removed)
+    to = (max(1, round(width * scale)), max(1, round(height * scale)))
+    grown = np.asarray(cv2.resize(view.pixels, to, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return View("enlarged", grown, view.box, view.tilt_removed)
 
 
 def tiles(

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from natix_miner.images import Frame, measure, shrink, tiles, upright, whole
+from natix_miner.images import Frame, enlarged, measure, shrink, tiles, upright, whole
 from natix_miner.images.generations import letterbox, tilt_picture
 
 
@@ -155,3 +155,15 @@ def test_views_do_not_touch_the_frame() -> None:
     whole(frame, 100), upright(frame, 100, square=True), tiles(frame, 128)
     assert np.array_equal(frame.pixels, before)
     assert cv2.countNonZero(frame.pixels[..., 0]) > 0
+
+
+def test_enlarged_cuts_the_padding_and_grows_what_is_left() -> None:
+    view = enlarged(frame_of(letterbox(chequered(252, 448))), 448)
+    assert view.pixels.shape == (252, 448, 3)
+    assert view.box == (0, 49, 224, 175)
+    middle = view.pixels[120:132, 218:230].reshape(-1, 3).mean(0)
+    assert middle[0] > middle[2] + 80, "the orange square is where it was"
+
+
+def test_enlarged_shrinks_what_is_larger() -> None:
+    assert enlarged(frame_of(chequered(300, 900)), 448).pixels.shape == (149, 448, 3)

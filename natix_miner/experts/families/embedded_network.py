@@ -18,7 +18,7 @@ from natix_miner.errors import ModelError
 from natix_miner.experts.family import ExpertSettings, Family
 from natix_miner.experts.in_process import InProcessExpert
 from natix_miner.experts.opinion import Evidence, Look
-from natix_miner.images import Frame, View, tiles, upright, whole
+from natix_miner.images import Frame, View, enlarged, tiles, upright, whole
 from natix_miner.images.network_input import LONG_SIDE, network_input
 from natix_miner.log_odds import expit
 
@@ -33,7 +33,7 @@ class EmbeddedNetworkSettings(ExpertSettings):
 
     type: Literal["embedded-network"] = "embedded-network"
     model: Path
-    views: tuple[Literal["whole", "upright", "tiles"], ...] = ("whole",)
+    views: tuple[Literal["whole", "upright", "enlarged", "tiles"], ...] = ("whole",)
     combine: Literal["max", "mean"] = "mean"
     tiles: PositiveInt = 6
     threads: NonNegativeInt = 1
@@ -84,6 +84,8 @@ class EmbeddedNetwork(InProcessExpert):
                 cut.append(whole(frame, LONG_SIDE))
             elif kind == "upright":
                 cut.append(upright(frame, LONG_SIDE))
+            elif kind == "enlarged":
+                cut.append(enlarged(frame, LONG_SIDE))
             else:
                 cut.extend(tiles(frame, LONG_SIDE, limit=self._settings.tiles))
         return cut
