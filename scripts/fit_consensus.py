@@ -37,6 +37,7 @@ from natix_miner.scoring.metrics import measure
 
 GENERATIONS = ("cropped", "letterboxed", "full-frame")
 FOLDS = 5
+PENALTY = 1e-3  # on squared weights and biases, per weighted picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,12 @@ def drawn_pictures(count: int, seed: int) -> Iterator[Labelled]:
         yield Labelled(encode_jpeg(made), label, f"drawn:{index}", "drawn", generation)
 
 
-async def opinions(profile: Profile, pictures: Sequence[Labelled]) -> NDArray[np.float64]:
-    """Raw log-odds, a row a picture and a column an expert; raises when one has no opinion."""
+async def opinions(
+    profile: Profile, pictures: Sequence[Labelled]
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Raw log-odds, a row a picture and a column an expert, and the pictures' size classes.
+
+    Exits when an expert has no opinion."""
     open_levels = tuple(
         level.model_copy(update={"enter": EntrySettings()}) for level in profile.levels
     )
@@ -90,7 +95,7 @@ async def opinions(profile: Profile, pictures: Sequence[Labelled]) -> NDArray[np
     judge = build_judge(everybody)
     await judge.start()
     names = _names(profile)
-    rows = []
+    rows, sizes = [], []
     try:
         for index, item in enumerate(pictures):
             verdict = await judge.judge(Query.of(item.picture, source="fit", seconds=60.0))
@@ -99,11 +104,12 @@ async def opinions(profile: Profile, pictures: Sequence[Labelled]) -> NDArray[np
             if missing:
                 raise SystemExit(f"picture {index}: no opinion of {missing}; nothing can be fitted")
             rows.append([logit(said[name]) for name in names])
+            sizes.append(verdict.trace.picture.size_class)
             if index % 200 == 199:
                 print(f"{index + 1} of {len(pictures)} pictures", file=sys.stderr, flush=True)
     finally:
         await judge.close()
-    return np.array(rows)
+    return np.array(rows), sizes
 
 
 def _names(profile: Profile) -> list[str]:
@@ -118,7 +124,11 @@ def _weights(pictures: Sequence[Labelled]) -> NDArray[np.float64]:
 
 
 def fit(
-    profile: Profile, x: NDArray[np.float64], y: NDArray[np.int64], w: NDArray[np.float64]
+    profile: Profile,
+    x: NDArray[np.float64],
+    sizes: Sequence[str],
+    y: NDArray[np.int64],
+    w: NDArray[np.float64],
 ) -> FittedConsensus:
     """Platt scaling of each column, then non-negative logistic regression for each depth."""
     names = _names(profile)
@@ -129,8 +139,12 @@ def fit(
     pools, seated = [], 0
     for level in profile.levels:
         seated += len(level.experts)
-        pools.append(_pool(names[:seated], calibrated[:, :seated], y, w))
-    pools += [Pool(weights={name: 1.0}) for name in names if len(names) > 1]
+        pools.append(_pool(names[:seated], calibrated[:, :seated], sizes, y, w))
+    pools += [
+        _pool([name], calibrated[:, [i]], sizes, y, w)
+        for i, name in enumerate(names)
+        if len(names) > 1
+    ]
     return FittedConsensus(calibrations=platts, pools=tuple(pools), code_version=__version__)
 
 
@@ -146,28 +160,46 @@ def _platt(x: NDArray[np.float64], y: NDArray[np.int64], w: NDArray[np.float64])
 
 
 def _pool(
-    names: Sequence[str], x: NDArray[np.float64], y: NDArray[np.int64], w: NDArray[np.float64]
+    names: Sequence[str],
+    x: NDArray[np.float64],
+    sizes: Sequence[str],
+    y: NDArray[np.int64],
+    w: NDArray[np.float64],
 ) -> Pool:
+    """Non-negative weights, a bias, and one for each size class, by penalised logistic regression.
+    """
     from scipy.optimize import minimize
 
-    def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        z = x @ theta[:-1] + theta[-1]
-        p = 1.0 / (1.0 + np.exp(-z))
-        value = np.average(np.logaddexp(0.0, z) - y * z, weights=w) + 1e-3 * theta @ theta
-        gradient = (w * (p - y)) / w.sum()
-        return float(value), np.append(x.T @ gradient, gradient.sum()) + 2e-3 * theta
+    classes = sorted(set(sizes))
+    kinds = np.array([[size == one for one in classes] for size in sizes], np.float64)
+    columns = np.column_stack([x, kinds, np.ones(len(y))])
 
-    start = np.append(np.full(len(names), 1.0 / len(names)), 0.0)
-    bounds = [(0.0, 5.0)] * len(names) + [(-5.0, 5.0)]
+    def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        z = columns @ theta
+        p = 1.0 / (1.0 + np.exp(-z))
+        value = np.average(np.logaddexp(0.0, z) - y * z, weights=w) + PENALTY * theta @ theta
+        return float(value), columns.T @ ((w * (p - y)) / w.sum()) + 2.0 * PENALTY * theta
+
+    biases = len(classes) + 1
+    start = np.append(np.full(len(names), 1.0 / len(names)), np.zeros(biases))
+    bounds = [(0.0, 5.0)] * len(names) + [(-5.0, 5.0)] * biases
     found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B")
     if not found.success:
         raise SystemExit(f"the pool of {list(names)} did not converge: {found.message}")
-    weights = {name: float(value) for name, value in zip(names, found.x[:-1], strict=True)}
-    return Pool(weights=weights, bias=float(found.x[-1]))
+    values = [float(value) for value in found.x]
+    return Pool(
+        weights=dict(zip(names, values, strict=False)),
+        size_bias=dict(zip(classes, values[len(names) :], strict=False)),
+        bias=values[-1],
+    )
 
 
 def pooled(
-    fitted: FittedConsensus, names: Sequence[str], depth: int, x: NDArray[np.float64]
+    fitted: FittedConsensus,
+    names: Sequence[str],
+    depth: int,
+    x: NDArray[np.float64],
+    sizes: Sequence[str],
 ) -> NDArray[np.float64]:
     """Probabilities of the pool of one depth, as the miner would answer."""
     from natix_miner.consensus import LogOddsPool, answer_from
@@ -176,18 +208,18 @@ def pooled(
 
     pool = LogOddsPool(fitted)
     answers = []
-    for row in x:
+    for row, size in zip(x, sizes, strict=True):
         votes = [
             Opinion(name, Status.OK, expit(value))
             for name, value in zip(names[:depth], row[:depth], strict=True)
         ]
-        outcome = pool.pool(votes)
+        outcome = pool.pool(votes, size)
         answers.append(answer_from(outcome.log_odds) if outcome else 0.5)
     return np.array(answers)
 
 
 def cross_validated(
-    profile: Profile, pictures: Sequence[Labelled], x: NDArray[np.float64]
+    profile: Profile, pictures: Sequence[Labelled], x: NDArray[np.float64], sizes: Sequence[str]
 ) -> dict[str, Any]:
     """Metrics of every expert and pool on clips that their fit did not see."""
     from sklearn.model_selection import StratifiedGroupKFold
@@ -202,17 +234,22 @@ def cross_validated(
     answers = {name: np.zeros(len(y)) for name in [*names, *depths]}
     splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     for inside, outside in splitter.split(x, y, groups):
-        fitted = fit(profile, x[inside], y[inside], w[inside])
+        fitted = fit(profile, x[inside], [sizes[i] for i in inside], y[inside], w[inside])
         for i, name in enumerate(names):
             platt = fitted.calibrations[name]
             z = platt.slope * x[outside, i] + platt.intercept
             answers[name][outside] = 1.0 / (1.0 + np.exp(-z))
         for name, depth in depths.items():
-            answers[name][outside] = pooled(fitted, names, depth, x[outside])
+            answers[name][outside] = pooled(
+                fitted, names, depth, x[outside], [sizes[i] for i in outside]
+            )
     return {
-        f"{name}, {kind}": _figures(values, y, [item.kind == kind for item in pictures])
+        f"{name}, {kind}, {generation}": _figures(
+            values, y, [(item.kind, item.generation) == (kind, generation) for item in pictures]
+        )
         for name, values in answers.items()
         for kind in sorted({item.kind for item in pictures})
+        for generation in GENERATIONS
     }
 
 
@@ -257,12 +294,12 @@ def main() -> int:
     pictures = list(drawn_pictures(options.drawn, options.seed))
     if options.street:
         pictures += real_pictures(options.street, set(options.held_out.split(",")), options.seed)
-    x = asyncio.run(opinions(profile, pictures))
+    x, sizes = asyncio.run(opinions(profile, pictures))
     y = np.array([item.label for item in pictures])
-    metrics = cross_validated(profile, pictures, x)
+    metrics = cross_validated(profile, pictures, x, sizes)
     for name, row in metrics.items():
-        print(f"{name:32s} " + "  ".join(f"{key} {value}" for key, value in row.items()))
-    fitted = fit(profile, x, y, _weights(pictures)).model_copy(
+        print(f"{name:42s} " + "  ".join(f"{key} {value}" for key, value in row.items()))
+    fitted = fit(profile, x, sizes, y, _weights(pictures)).model_copy(
         update={
             "fitted_on": {
                 "profile": profile.name,

@@ -68,7 +68,7 @@ class Cascade:
             started = self._clock.monotonic()
             said = await self._ask_all(level, frame, due)
             opinions.extend(said)
-            pooled = self.consensus.pool(opinions)
+            pooled = self.consensus.pool(opinions, frame.geometry.size_class.value)
             last = level.name
             spent = self._clock.monotonic() - started
             traces.append(_entered(level.name, why, said, pooled, spent))

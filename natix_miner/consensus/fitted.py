@@ -41,10 +41,21 @@ class Platt(_Part):
 
 
 class Pool(_Part):
-    """Weights for one set of experts: log-odds = bias + sum of weight * calibrated log-odds."""
+    """Weights for one set of experts: log-odds = bias + sum of weight * calibrated log-odds.
+
+    `size_bias` is added for frames of one size class (`natix_miner.images.SizeClass`): the same
+    experts raise more false alarms on whole frames than on small squares.
+    """
 
     weights: dict[str, Weight]
     bias: Shift = 0.0
+    size_bias: dict[str, Shift] = {}
+
+    def bias_for(self, size_class: str | None) -> float:
+        """The bias for a frame of this size class; one that was not fitted has no bias of its own,
+        a large frame that of frames."""
+        fallback = self.size_bias.get("frame", 0.0) if size_class == "large-frame" else 0.0
+        return self.bias + self.size_bias.get(size_class or "", fallback)
 
 
 class FittedConsensus(_Part):

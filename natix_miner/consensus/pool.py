@@ -50,8 +50,9 @@ class Consensus(Protocol):
         """Identifies weights and method in traces."""
         ...
 
-    def pool(self, opinions: Iterable[Opinion]) -> Pooled | None:
-        """The consensus of these opinions; their order does not matter."""
+    def pool(self, opinions: Iterable[Opinion], size_class: str | None = None) -> Pooled | None:
+        """The consensus of these opinions on a frame of this size class; their order does not
+        matter."""
         ...
 
 
@@ -69,7 +70,7 @@ class _FittedPool(ABC):
         self._fitted = fitted
         self.version = f"{self.name}:{fitted.digest()}"
 
-    def pool(self, opinions: Iterable[Opinion]) -> Pooled | None:
+    def pool(self, opinions: Iterable[Opinion], size_class: str | None = None) -> Pooled | None:
         """The pooled value of all usable opinions; None without one."""
         votes = _usable(opinions)
         if not votes:
@@ -79,12 +80,12 @@ class _FittedPool(ABC):
         present = math.fsum(weights.values())
         if present <= 0.0:
             return _pooled(votes, dict.fromkeys(votes, 1.0 / len(votes)), 0.0, self._fitted)
-        scale, bias = self._scale(chosen, present)
+        scale, bias = self._scale(chosen, present, size_class)
         weights = {name: weight * scale for name, weight in weights.items()}
         return _pooled(votes, weights, bias, self._fitted)
 
     @abstractmethod
-    def _scale(self, chosen: Pool, present: float) -> tuple[float, float]:
+    def _scale(self, chosen: Pool, present: float, size_class: str | None) -> tuple[float, float]:
         """Factor for the weights and bias, given the sum of the weights that are `present`."""
 
 
@@ -98,8 +99,8 @@ class LogOddsPool(_FittedPool):
 
     name = "log-odds"
 
-    def _scale(self, chosen: Pool, present: float) -> tuple[float, float]:
-        return math.fsum(chosen.weights.values()) / present, chosen.bias
+    def _scale(self, chosen: Pool, present: float, size_class: str | None) -> tuple[float, float]:
+        return math.fsum(chosen.weights.values()) / present, chosen.bias_for(size_class)
 
 
 class GeometricMeanPool(_FittedPool):
@@ -112,7 +113,7 @@ class GeometricMeanPool(_FittedPool):
 
     name = "geometric-mean"
 
-    def _scale(self, chosen: Pool, present: float) -> tuple[float, float]:
+    def _scale(self, chosen: Pool, present: float, size_class: str | None) -> tuple[float, float]:
         return 1.0 / present, 0.0
 
 

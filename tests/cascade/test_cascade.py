@@ -11,7 +11,7 @@ from natix_miner.cascade.breaker import Breaker, BreakerLimits
 from natix_miner.cascade.cascade import Cascade
 from natix_miner.cascade.level import EntryRule, Level, Seat
 from natix_miner.clock import Deadline
-from natix_miner.consensus import LogOddsPool, equal_weights
+from natix_miner.consensus import FittedConsensus, LogOddsPool, Pool, equal_weights
 from natix_miner.experts import Expert, Look
 
 
@@ -224,6 +224,16 @@ def test_a_level_of_experts_without_opinion_does_not_stop_the_next_one(virtual, 
     outcome, _ = judge(virtual, cascade, make_frame())
     assert outcome.levels[1].why == "nothing usable so far"
     assert outcome.answer.prediction == pytest.approx(0.9)
+
+
+def test_the_consensus_is_told_the_size_class_of_the_frame(virtual, build, make_frame):
+    cascade = build([ScriptedExpert("a", 0.5)])
+    pool = Pool(weights={"a": 1.0}, size_bias={"validator-square": 1.0, "frame": -1.0})
+    cascade.consensus = LogOddsPool(FittedConsensus(calibrations={}, pools=(pool,)))
+    small, _ = judge(virtual, cascade, make_frame(width=224, height=224))
+    wide, _ = judge(virtual, cascade, make_frame(width=640, height=360))
+    assert small.levels[0].log_odds == pytest.approx(1.0)
+    assert wide.levels[0].log_odds == pytest.approx(-1.0)
 
 
 def test_short_time_because_of_the_query_is_not_held_against_the_expert(virtual, build, make_frame):

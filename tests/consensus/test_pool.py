@@ -31,6 +31,7 @@ opinions = st.lists(
     ),
     max_size=6,
 )
+SIZES = st.sampled_from(["validator-square", "frame", "large-frame"])
 platts = st.builds(
     Platt,
     slope=st.floats(0.0, 100.0, exclude_min=True),
@@ -44,6 +45,7 @@ fits = st.builds(
             Pool,
             weights=st.dictionaries(st.sampled_from(NAMES), st.floats(0.0, 100.0), max_size=4),
             bias=st.floats(-50.0, 50.0),
+            size_bias=st.dictionaries(SIZES, st.floats(-50.0, 50.0)),
         ),
         min_size=1,
         max_size=3,
@@ -57,9 +59,9 @@ def said(**probabilities):
 
 
 @POOLS
-@given(fitted=fits, votes=opinions)
-def test_any_input_gives_a_finite_answer_in_range_or_none(pool_class, fitted, votes):
-    pooled = pool_class(fitted).pool(votes)
+@given(fitted=fits, votes=opinions, size=st.none() | SIZES)
+def test_any_input_gives_a_finite_answer_in_range_or_none(pool_class, fitted, votes, size):
+    pooled = pool_class(fitted).pool(votes, size)
     usable = [
         v
         for v in votes
@@ -112,6 +114,18 @@ def test_log_odds_pool_by_hand():
     pooled = LogOddsPool(fitted).pool(said(a=0.8, b=0.3))
     assert pooled.log_odds == pytest.approx(1.63990, abs=2e-5)
     assert pooled.probability == pytest.approx(0.83752, abs=1e-4)
+
+
+def test_the_size_class_of_the_frame_shifts_the_pool():
+    pool = Pool(weights={"a": 1.0}, bias=0.5, size_bias={"frame": -2.0, "validator-square": 0.25})
+    consensus = LogOddsPool(FittedConsensus(calibrations={}, pools=(pool,)))
+    shifts = {
+        size: consensus.pool(said(a=0.5), size).log_odds
+        for size in (None, "validator-square", "frame", "large-frame")
+    }
+    # A large frame without a bias of its own takes that of frames: 0.5 - 2.0.
+    expected = {None: 0.5, "validator-square": 0.75, "frame": -1.5, "large-frame": -1.5}
+    assert shifts == pytest.approx(expected)
 
 
 def test_geometric_mean_is_normalised_over_both_classes():
