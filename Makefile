@@ -3,7 +3,10 @@
 # make lint   style and types
 # make clean  take away the virtual environment and what was written
 
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+# The first of these that runs and is of a version we support; `make PYTHON=...` takes another.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
+	$$p -c '$(FITS)' >/dev/null 2>&1 && command -v $$p && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -12,8 +15,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 setup: .venv/.core
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else f"Python 3.11 or 3.12 is needed, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.12")'
-	$(PYTHON) -m venv .venv
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.12"; exit 1; }
+	"$(PYTHON)" -m venv .venv
 
 .venv/.core: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable .
