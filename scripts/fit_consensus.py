@@ -166,8 +166,7 @@ def _pool(
     y: NDArray[np.int64],
     w: NDArray[np.float64],
 ) -> Pool:
-    """Non-negative weights, a bias, and one for each size class, by penalised logistic regression.
-    """
+    """Non-negative weights and biases by size class, from penalised logistic regression."""
     from scipy.optimize import minimize
 
     classes = sorted(set(sizes))
