@@ -26,7 +26,8 @@ async def ask(
     """The expert's opinion, or one whose status says why there is none.
 
     Waits at most `timeout_seconds` and never beyond the deadline. Raises nothing but cancellation.
-    A time-out counts against the expert only when it had at least half of its time.
+    A time-out counts against the expert only when it had at least half of its time and answered
+    nobody else meanwhile: one that answers others is busy, not broken.
     """
     if not breaker.allows():
         return Opinion(expert=expert.name, status=Status.SKIPPED, detail=breaker.why_not())
@@ -42,10 +43,12 @@ async def ask(
     opinion = _opinion(expert.name, task, limit, clock.monotonic() - started)
     if opinion.status is Status.OK:
         breaker.succeeded()
-    elif opinion.status is not Status.TIMED_OUT or limit >= 0.5 * timeout_seconds:
-        breaker.failed()
-    else:
+    elif opinion.status is Status.TIMED_OUT and (
+        limit < 0.5 * timeout_seconds or breaker.succeeded_since(started)
+    ):
         breaker.undecided()
+    else:
+        breaker.failed()
     return opinion
 
 

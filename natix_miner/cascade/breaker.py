@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,6 +33,7 @@ class Breaker:
         self._clock = clock
         self._failures = 0
         self._opened_at = 0.0
+        self._succeeded_at = -math.inf
         self.state = BreakerState.CLOSED
 
     def allows(self) -> bool:
@@ -47,7 +49,12 @@ class Breaker:
     def succeeded(self) -> None:
         """The expert answered well."""
         self._failures = 0
+        self._succeeded_at = self._clock.monotonic()
         self.state = BreakerState.CLOSED
+
+    def succeeded_since(self, moment: float) -> bool:
+        """Whether the expert has answered anybody well since then (monotonic seconds)."""
+        return self._succeeded_at >= moment
 
     def failed(self) -> None:
         """The expert failed, was late or answered nonsense."""

@@ -236,6 +236,29 @@ def test_the_consensus_is_told_the_size_class_of_the_frame(virtual, build, make_
     assert wide.levels[0].log_odds == pytest.approx(-1.0)
 
 
+def test_an_expert_that_is_busy_with_others_is_not_taken_for_broken(virtual, build, make_frame):
+    """One at a time, 1 s each, and ten at once with 2.5 s to wait: most time out, all are asked."""
+
+    class OneAtATime(ScriptedExpert):
+        turn = asyncio.Lock()
+
+        async def look(self, frame, deadline):
+            async with self.turn:
+                return await super().look(frame, deadline)
+
+    expert = OneAtATime("busy", 0.9, seconds=1.0)
+    cascade = build([expert], timeout=2.5, failures=3)
+
+    async def together():
+        deadline = Deadline.after(7.0, virtual)
+        return await asyncio.gather(*(cascade.run(make_frame(), deadline) for _ in range(10)))
+
+    outcomes = virtual.run(together())
+    assert [statuses(o)["busy"] for o in outcomes] == ["ok"] * 2 + ["timed-out"] * 8
+    outcome, _ = judge(virtual, cascade, make_frame())
+    assert statuses(outcome)["busy"] == "ok"
+
+
 def test_short_time_because_of_the_query_is_not_held_against_the_expert(virtual, build, make_frame):
     slow = ScriptedExpert("slow", 0.9, seconds=1.0)
     cascade = build([slow], timeout=2.0, failures=1)
