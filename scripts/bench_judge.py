@@ -24,7 +24,8 @@ RUNS = 5
 AT_ONCE = 8
 
 
-def _bundled(*generations: str) -> list[bytes]:
+def bundled(*generations: str) -> list[bytes]:
+    """The bundled queries of these generations, encoded."""
     with (QUERIES / "manifest.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["generation"] in generations]
     return [(QUERIES / row["file"]).read_bytes() for row in rows]
@@ -43,8 +44,8 @@ async def _judge_times() -> list[Figure]:
     profile = load_profile(PROFILE)
     judge = build_judge(profile)
     await judge.start()
-    small = _bundled("cropped", "letterboxed")
-    large = [p for p in _bundled("full-frame") if _is_largest(p)]
+    small = bundled("cropped", "letterboxed")
+    large = [p for p in bundled("full-frame") if _is_largest(p)]
     figures = []
     for name, pictures, rounds, goal in (
         ("224 px picture, decode to verdict, p50", small, 3, 6.0),
@@ -87,7 +88,7 @@ async def _scoring_rates() -> list[Figure]:
     profile = load_profile(PROFILE)
     judge = build_judge(profile)
     await judge.start()
-    pictures = _bundled("cropped", "letterboxed") * 8
+    pictures = bundled("cropped", "letterboxed") * 8
     asked = [
         [e.name for level in verdict.trace.levels for e in level.experts]
         for verdict in await _score_all(judge, pictures, profile)
