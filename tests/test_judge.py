@@ -55,7 +55,7 @@ class Blocking(Expert):
     name, version = "blocking", "double"
 
     async def look(self, frame, deadline):
-        time.sleep(0.3)
+        time.sleep(1.5)
         return Look(probability=0.9)
 
 
@@ -65,8 +65,10 @@ def jpeg(brightness=200, size=(224, 224)) -> bytes:
     return out.getvalue()
 
 
-def build(*experts, timeout=0.2):
-    seats = tuple(Seat(expert, timeout, Breaker()) for expert in experts)
+def build(*experts, timeout=5.0, patience=None):
+    """`patience` gives single experts, by name, another time-out."""
+    patience = patience or {}
+    seats = tuple(Seat(e, patience.get(e.name, timeout), Breaker()) for e in experts)
     cascade = Cascade(
         (Level("only", seats),), LogOddsPool(equal_weights(frozenset(e.name for e in experts)))
     )
@@ -134,7 +136,7 @@ async def test_a_thousand_queries_with_an_expert_that_hangs_are_all_answered_in_
     """All at once; everyone gets the good expert's answer, none later than its deadline."""
     good = Brightness("brightness", BatchLimits(size=32))
     hanging = Hanging("hangs", BatchLimits(), release)
-    judge = build(good, hanging, timeout=0.5)
+    judge = build(good, hanging, timeout=0.5, patience={"brightness": 60.0})
     await judge.start()
     picture = jpeg(204)
     verdicts = await asyncio.gather(*(judge.judge(ask(picture)) for _ in range(1000)))
@@ -184,7 +186,7 @@ async def test_the_judge_thread_keeps_the_callers_loop_free():
     await thread.close()
     await thread.close()
     assert verdict.probability == pytest.approx(0.9)
-    assert longest < 0.25, "the caller's loop waited for the expert"
+    assert longest < 1.0, "the caller's loop waited for the expert"
 
 
 async def test_cancelling_the_callers_wait_cancels_the_judging(release):
