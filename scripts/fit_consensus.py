@@ -2,7 +2,7 @@
 cascade.
 
     .venv/bin/python scripts/fit_consensus.py --profile configs/embedded.yaml \
-        --out models/embedded/consensus.json [--street DIR --folds 0] [--drawn 900] [--seed 7]
+        --out models/embedded/consensus.json [--street DIR --held-out 1,...] [--drawn 900]
 
 Every expert looks at every picture, in all three generations of validator pictures; nothing is
 trained. Real pictures come from split `train` of a folder with manifest.csv, and only those of the
@@ -282,13 +282,15 @@ def main() -> int:
     parser.add_argument("--profile", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--street", type=Path, help="folder of real pictures with manifest.csv")
-    parser.add_argument("--held-out", default="0", help="folds and groups, comma-separated")
+    parser.add_argument("--held-out", help="folds and groups, comma-separated; with --street")
     parser.add_argument(
         "--instead", action="append", default=[], metavar="NAME=FILE", help="another model file"
     )
     parser.add_argument("--drawn", type=int, default=900)
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
+    if options.street and not options.held_out:
+        parser.error("--street needs --held-out: folds and groups that no expert was trained on")
     profile = _with_models(load_profile(options.profile), options.instead)
     pictures = list(drawn_pictures(options.drawn, options.seed))
     if options.street:

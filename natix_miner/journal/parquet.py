@@ -20,7 +20,7 @@ from natix_miner.errors import JournalError
 from natix_miner.journal.connection import make_journal, writing
 from natix_miner.journal.entry import JournalEntry
 from natix_miner.journal.reader import Filter, Journal
-from natix_miner.journal.rows import Label, Row, insert_new
+from natix_miner.journal.rows import QUERY_COLUMNS, Label, Row, insert_new
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,25 +35,7 @@ GROUP_BYTES = 32 * 2**20
 #: Rows of one transaction of an import: short, so that a miner can write in between.
 IMPORT_ROWS = 50
 
-_PLAIN = (
-    "id",
-    "sha256",
-    "picture_bytes",
-    "source",
-    "asked_by",
-    "received_at",
-    "prediction",
-    "reason",
-    "level",
-    "late",
-    "error",
-    "total_ms",
-    "profile",
-    "miner",
-    "label",
-    "label_source",
-    "trace",
-)
+_PLAIN = (*QUERY_COLUMNS, "trace")
 Progress = Callable[[int], None]
 
 
