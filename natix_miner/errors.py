@@ -13,6 +13,13 @@
     |-- ModelError                weights missing, of another format, or failing to load
     |   `-- MissingExtraError     an optional package is not installed
     |-- ExpertError               an expert could not form an opinion
+    |   `-- UnavailableError      what it needs is known to be down or full: it was not asked at all
+    |-- CatalogueError            the catalogue is unreadable, or does not know a model
+    |-- ServingError              a server of vision-language models
+    |   |-- ServerCommandError    its section of the profile makes no command that it would take
+    |   |-- ServerStartError      it did not come up; the message ends with its last log lines
+    |   |-- PlanError             the servers of a profile do not fit the GPUs
+    |   `-- ServerAnswerError     it answered, but not what was asked for
     |-- FittedFileError           a fitted consensus file is unreadable or does not match
     |-- JournalError              the journal cannot be opened, read or migrated
     |-- QuerySourceError          saved queries for scoring cannot be read
@@ -97,6 +104,41 @@ class MissingExtraError(ModelError):
 
 class ExpertError(NatixMinerError):
     """An expert could not form an opinion on this frame."""
+
+
+class UnavailableError(ExpertError):
+    """What an expert needs is known to be down, resting or full; asking was not even tried."""
+
+
+class CatalogueError(NatixMinerError):
+    """The catalogue of models is unreadable, or has no such model."""
+
+
+class ServingError(NatixMinerError):
+    """Something about a server of vision-language models."""
+
+
+class ServerCommandError(ServingError):
+    """The settings of a server make no command that the engine would take."""
+
+
+class ServerStartError(ServingError):
+    """A server did not come up."""
+
+
+class PlanError(ServingError):
+    """The servers of a profile do not fit the GPUs."""
+
+
+class ServerAnswerError(ServingError):
+    """A server answered, but not in the form that was asked for.
+
+    `status` is the HTTP status (0: the connection broke before there was one).
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class FittedFileError(NatixMinerError):

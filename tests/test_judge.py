@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from natix_miner.cascade.breaker import Breaker
+from natix_miner.breaker import Breaker
 from natix_miner.cascade.cascade import Cascade
 from natix_miner.cascade.level import Level, Seat
 from natix_miner.consensus import LogOddsPool, equal_weights

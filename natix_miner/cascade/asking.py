@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 
-from natix_miner.cascade.breaker import Breaker
+from natix_miner.breaker import Breaker
 from natix_miner.clock import Clock, Deadline
+from natix_miner.errors import UnavailableError
 from natix_miner.experts import Expert, Look, Opinion, Status
 from natix_miner.images import Frame
 
@@ -22,8 +23,11 @@ async def ask(
     timeout_seconds: float,
     breaker: Breaker,
     clock: Clock,
+    heard: tuple[Opinion, ...] = (),
 ) -> Opinion:
     """The expert's opinion, or one whose status says why there is none.
+
+    `heard` is what the levels before have said.
 
     Waits at most `timeout_seconds` and never beyond the deadline. Raises nothing but cancellation.
     A time-out counts against the expert only when it had at least half of its time and answered
@@ -33,7 +37,8 @@ async def ask(
         return Opinion(expert=expert.name, status=Status.SKIPPED, detail=breaker.why_not())
     started = clock.monotonic()
     limit = min(timeout_seconds, deadline.remaining())
-    task = asyncio.create_task(expert.look(frame, deadline), name=f"look-{expert.name}")
+    due = deadline.at_most(timeout_seconds)
+    task = asyncio.create_task(expert.consider(frame, heard, due), name=f"look-{expert.name}")
     try:
         await asyncio.wait({task}, timeout=max(0.0, limit))
     except asyncio.CancelledError:
@@ -43,8 +48,9 @@ async def ask(
     opinion = _opinion(expert.name, task, limit, clock.monotonic() - started)
     if opinion.status is Status.OK:
         breaker.succeeded()
-    elif opinion.status is Status.TIMED_OUT and (
-        limit < 0.5 * timeout_seconds or breaker.succeeded_since(started)
+    elif opinion.status is Status.SKIPPED or (
+        opinion.status is Status.TIMED_OUT
+        and (limit < 0.5 * timeout_seconds or breaker.succeeded_since(started))
     ):
         breaker.undecided()
     else:
@@ -66,6 +72,17 @@ def _opinion(name: str, task: asyncio.Task[Look], limit: float, seconds: float) 
             expert=name, status=Status.FAILED, detail="cancelled itself", seconds=seconds
         )
     error = task.exception()
+    if isinstance(error, UnavailableError):
+        return Opinion(
+            expert=name, status=Status.SKIPPED, detail=f"not asked: {error}"[:300], seconds=seconds
+        )
+    if isinstance(error, TimeoutError):
+        return Opinion(
+            expert=name,
+            status=Status.TIMED_OUT,
+            detail=str(error) or f"gave up by itself after {seconds:.2f} s",
+            seconds=seconds,
+        )
     if error is not None:
         return Opinion(
             expert=name,
@@ -88,7 +105,10 @@ def _opinion(name: str, task: asyncio.Task[Look], limit: float, seconds: float) 
         probability=float(look.probability),
         calibrated=look.calibrated,
         evidence=look.evidence,
+        detail=look.detail,
         seconds=seconds,
+        trust=min(max(look.trust, 0.0), 1.0) if math.isfinite(look.trust) else 0.0,
+        by=look.by,
     )
 
 

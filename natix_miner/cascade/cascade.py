@@ -66,7 +66,7 @@ class Cascade:
                 traces.append(_passed_over(level.name, why, pooled))
                 continue
             started = self._clock.monotonic()
-            said = await self._ask_all(level, frame, due)
+            said = await self._ask_all(level, frame, tuple(opinions), due)
             opinions.extend(said)
             pooled = self.consensus.pool(opinions, frame.geometry.size_class.value)
             last = level.name
@@ -91,7 +91,9 @@ class Cascade:
             tuple(traces),
         )
 
-    async def _ask_all(self, level: Level, frame: Frame, due: Deadline) -> list[Opinion]:
+    async def _ask_all(
+        self, level: Level, frame: Frame, heard: tuple[Opinion, ...], due: Deadline
+    ) -> list[Opinion]:
         return await asyncio.gather(
             *(
                 ask(
@@ -101,6 +103,7 @@ class Cascade:
                     timeout_seconds=seat.timeout_seconds,
                     breaker=seat.breaker,
                     clock=self._clock,
+                    heard=heard,
                 )
                 for seat in level.seats
             )
@@ -137,6 +140,8 @@ def _entered(
                 weight=vote.weight if vote else 0.0,
                 ms=opinion.seconds * 1000.0,
                 detail=opinion.detail,
+                trust=opinion.trust,
+                by=opinion.by,
                 evidence=tuple(
                     EvidenceTrace(what=seen.what, score=seen.score, box=seen.box)
                     for seen in opinion.evidence

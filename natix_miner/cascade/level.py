@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from natix_miner.cascade.breaker import Breaker
+from natix_miner.breaker import Breaker
 from natix_miner.consensus import Pooled
 from natix_miner.experts import Expert
 

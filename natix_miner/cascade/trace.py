@@ -83,6 +83,8 @@ class ExpertTrace(_Part):
     ms: float
     detail: str
     evidence: tuple[EvidenceTrace, ...]
+    trust: float = 1.0  # factor of the weight in this one query
+    by: str | None = None  # the server that answered, where one was asked
 
 
 class LevelTrace(_Part):

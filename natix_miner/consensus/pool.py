@@ -59,6 +59,7 @@ class Consensus(Protocol):
 class _FittedPool(ABC):
     """A pool with the calibrations and weights of a fitted file.
 
+    A vote's weight is its fitted weight times the trust of this query's opinion.
     Of the weight sets in the file the one is used that covers most of the experts that voted, and
     of those the one that names fewest others. Experts without any weight count equally when nobody
     else spoke: little is better than nothing.
@@ -72,11 +73,14 @@ class _FittedPool(ABC):
 
     def pool(self, opinions: Iterable[Opinion], size_class: str | None = None) -> Pooled | None:
         """The pooled value of all usable opinions; None without one."""
-        votes = _usable(opinions)
-        if not votes:
+        usable = _usable(opinions)
+        if not usable:
             return None
+        votes = {name: probability for name, (probability, _) in usable.items()}
         chosen = _best_pool(self._fitted.pools, frozenset(votes))
-        weights = {name: chosen.weights.get(name, 0.0) for name in votes}
+        weights = {
+            name: chosen.weights.get(name, 0.0) * trust for name, (_, trust) in usable.items()
+        }
         present = math.fsum(weights.values())
         if present <= 0.0:
             return _pooled(votes, dict.fromkeys(votes, 1.0 / len(votes)), 0.0, self._fitted)
@@ -129,10 +133,10 @@ def answer_from(log_odds: float) -> float:
     return TIE if abs(probability - 0.5) < 0.5 - TIE else probability
 
 
-def _usable(opinions: Iterable[Opinion]) -> dict[str, float]:
-    """Raw probabilities by expert, of those opinions that can be pooled at all."""
+def _usable(opinions: Iterable[Opinion]) -> dict[str, tuple[float, float]]:
+    """Raw probability and trust by expert, of those opinions that can be pooled at all."""
     usable = [
-        (opinion.expert, opinion.probability)
+        (opinion.expert, (opinion.probability, opinion.trust))
         for opinion in opinions
         if opinion.usable
         and opinion.probability is not None

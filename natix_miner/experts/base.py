@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from natix_miner.clock import Deadline
-from natix_miner.experts.opinion import Look
+from natix_miner.experts.opinion import Look, Opinion
 from natix_miner.images import Frame, View
 
 
@@ -29,6 +29,10 @@ class Expert(ABC):
         May raise anything and may take too long: whoever asks guards against both. An expert should
         still give up by itself once the deadline has passed.
         """
+
+    async def consider(self, frame: Frame, heard: tuple[Opinion, ...], deadline: Deadline) -> Look:
+        """Judge one frame knowing what the levels before have said; most experts do not listen."""
+        return await self.look(frame, deadline)
 
     def views(self, frame: Frame) -> list[View]:
         """The pictures this expert would look at, for people who want to see them."""

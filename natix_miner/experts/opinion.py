@@ -13,7 +13,7 @@ class Status(StrEnum):
     FAILED = "failed"  # raised an error
     TIMED_OUT = "timed-out"  # no answer within its time
     INVALID = "invalid"  # answered nonsense: NaN, infinite, outside [0, 1]
-    SKIPPED = "skipped"  # not asked: its breaker is open
+    SKIPPED = "skipped"  # not asked: its breaker is open, or what it needs is down
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +31,27 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The bare answer of an expert: probability of roadwork in [0, 1] and why."""
+    """The bare answer of an expert: probability of roadwork in [0, 1] and why.
+
+    `trust` in [0, 1] scales the vote's weight in this one query (0 counts as missing); `by` names
+    the server that answered, where one was asked; `detail` is a remark for the trace.
+    """
 
     probability: float
     evidence: tuple[Evidence, ...] = ()
     calibrated: bool = False
+    trust: float = 1.0
+    by: str | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
     """One expert's answer as the consensus sees it.
 
-    `probability` is set exactly when `status` is OK; `detail` says why it is not; `seconds` is the
-    time from asking to answering.
+    `probability` is set exactly when `status` is OK; `detail` says why it is not, or is the
+    expert's own remark; `seconds` is the time from asking to answering; `trust` and `by` as in
+    `Look`.
     """
 
     expert: str
@@ -53,6 +61,8 @@ class Opinion:
     evidence: tuple[Evidence, ...] = ()
     detail: str = ""
     seconds: float = 0.0
+    trust: float = 1.0
+    by: str | None = None
 
     @property
     def usable(self) -> bool:

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from natix_miner.cascade.breaker import Breaker, BreakerLimits
+from natix_miner.breaker import Breaker, BreakerLimits
 from natix_miner.cascade.cascade import Cascade
 from natix_miner.cascade.level import EntryRule, Level, Seat
 from natix_miner.clock import Deadline

@@ -45,6 +45,8 @@ def document() -> dict:
                         "ms": 2.5,
                         "detail": "",
                         "evidence": [{"what": "cone", "score": 0.7, "box": [1.0, 2.0, 3.0, 4.0]}],
+                        "trust": 0.9,
+                        "by": "fast",
                     }
                 ],
                 "log_odds": 1.39,

@@ -33,7 +33,7 @@ class OrangeShare(Expert):
 @pytest.fixture
 def make_judge() -> Callable[..., object]:
     """A real judge of one level with one expert."""
-    from natix_miner.cascade.breaker import Breaker, BreakerLimits
+    from natix_miner.breaker import Breaker, BreakerLimits
     from natix_miner.cascade.cascade import Cascade
     from natix_miner.cascade.level import EntryRule, Level, Seat
     from natix_miner.clock import SYSTEM_CLOCK
