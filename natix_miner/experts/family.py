@@ -5,17 +5,20 @@ from __future__ import annotations
 import builtins
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
+from natix_miner.clock import SYSTEM_CLOCK, Clock
 from natix_miner.errors import ConfigurationError
 from natix_miner.experts.base import Expert
 from natix_miner.experts.batching import BatchLimits
+from natix_miner.experts.vlm.pictures import EncodedViews
+from natix_miner.experts.vlm.port import Server
 
 
 class ExpertSettings(BaseModel):
@@ -32,6 +35,11 @@ class ExpertSettings(BaseModel):
     batch: PositiveInt = 8
     batch_window_ms: float = Field(default=0.0, ge=0.0, le=1000.0)
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """Names of the servers that an expert of this section asks."""
+        return tuple(getattr(self, "servers", ()))
+
     def batch_limits(self) -> BatchLimits:
         """The same as the value the batcher takes."""
         return BatchLimits(
@@ -42,16 +50,41 @@ class ExpertSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an expert finds around it.
+
+    Relative paths in its settings count from `folder`, where the profile lies; `servers` are those
+    of the profile by their names; `encoded_views` is shared by the experts that send pictures.
+    """
+
+    folder: Path
+    servers: Mapping[str, Server] = field(default_factory=dict)
+    clock: Clock = SYSTEM_CLOCK
+    encoded_views: EncodedViews = field(default_factory=EncodedViews)
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """One family: the `type` key, the settings it reads, how an expert of it is made.
 
-    `build(name, settings, folder)` makes an unstarted expert; relative paths in the settings count
-    from `folder`, where the profile lies.
+    `build(name, settings, surroundings)` makes an unstarted expert. `split(settings)` turns one
+    section into several experts with an opinion each, by the suffix of their names; the suffix ""
+    keeps the section's name.
     """
 
     type: str
     settings: builtins.type[ExpertSettings]
-    build: Callable[[str, Any, Path], Expert]
+    build: Callable[[str, Any, Surroundings], Expert]
+    split: Callable[[Any], dict[str, ExpertSettings]] | None = None
+
+    def experts_of(self, name: str, settings: ExpertSettings) -> dict[str, ExpertSettings]:
+        """The experts that the section `name` stands for, in order."""
+        if self.split is None:
+            return {name: settings}
+        return {
+            f"{name}.{suffix}" if suffix else name: part
+            for suffix, part in self.split(settings).items()
+        }
 
 
 @cache

@@ -44,7 +44,7 @@ class Geometry:
     blurred: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Frame:
     """A decoded picture.
 

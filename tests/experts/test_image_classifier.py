@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from natix_miner.clock import Deadline
 from natix_miner.errors import ModelError
 from natix_miner.experts.families.image_classifier import ImageClassifier, ImageClassifierSettings
+from natix_miner.experts.family import Surroundings
 
 transformers = pytest.importorskip("transformers", reason="needs the extra `classifier`")
 torch = pytest.importorskip("torch")
@@ -58,9 +59,9 @@ def pictures() -> list[np.ndarray]:
     return [np.kron(block, np.ones((16, 16, 1), np.uint8)) for block in blocks]
 
 
-def looks(settings, folder, frames):
+def looks(settings, surroundings, frames):
     async def run():
-        expert = ImageClassifier("baseline", settings, folder)
+        expert = ImageClassifier("baseline", settings, surroundings)
         await expert.start()
         try:
             return expert.version, [
@@ -85,7 +86,7 @@ def by_pipeline(folder, pictures):
 
 def test_torch_says_what_the_transformers_pipeline_says(saved, pictures, make_frame):
     settings = ImageClassifierSettings(folder=saved)
-    _, said = looks(settings, Path(), [make_frame(p) for p in pictures])
+    _, said = looks(settings, Surroundings(Path()), [make_frame(p) for p in pictures])
     assert said == pytest.approx(by_pipeline(saved, pictures), abs=1e-5)
     assert max(said) - min(said) > 1e-3, "the pictures must make a difference"
 
@@ -93,16 +94,22 @@ def test_torch_says_what_the_transformers_pipeline_says(saved, pictures, make_fr
 def test_openvino_says_the_same_as_torch(saved, pictures, make_frame):
     pytest.importorskip("openvino")
     frames = [make_frame(p) for p in pictures]
-    torch_version, by_torch = looks(ImageClassifierSettings(folder=saved), Path(), frames)
+    torch_version, by_torch = looks(
+        ImageClassifierSettings(folder=saved), Surroundings(Path()), frames
+    )
     version, said = looks(
-        ImageClassifierSettings(folder=saved, runtime="openvino", threads=1), Path(), frames
+        ImageClassifierSettings(folder=saved, runtime="openvino", threads=1),
+        Surroundings(Path()),
+        frames,
     )
     assert said == pytest.approx(by_torch, abs=1e-4)
     assert version == torch_version
 
 
 def test_a_batch_says_the_same_as_one_by_one(saved, pictures, make_frame):
-    expert = ImageClassifier("baseline", ImageClassifierSettings(folder=saved), Path())
+    expert = ImageClassifier(
+        "baseline", ImageClassifierSettings(folder=saved), Surroundings(Path())
+    )
     expert.load()
     frames = [make_frame(p) for p in pictures]
     together = [look.probability for look in expert.look_at(frames)]
@@ -112,7 +119,9 @@ def test_a_batch_says_the_same_as_one_by_one(saved, pictures, make_frame):
 
 def test_an_empty_folder_says_what_is_missing(tmp_path):
     with pytest.raises(ModelError, match=r"config\.json"):
-        ImageClassifier("baseline", ImageClassifierSettings(folder=tmp_path), Path()).load()
+        ImageClassifier(
+            "baseline", ImageClassifierSettings(folder=tmp_path), Surroundings(Path())
+        ).load()
 
 
 def test_torn_weights_are_a_model_error(saved, tmp_path):
@@ -121,13 +130,15 @@ def test_torn_weights_are_a_model_error(saved, tmp_path):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(ModelError):
-        ImageClassifier("baseline", ImageClassifierSettings(folder=tmp_path), Path()).load()
+        ImageClassifier(
+            "baseline", ImageClassifierSettings(folder=tmp_path), Surroundings(Path())
+        ).load()
 
 
 def test_labels_that_do_not_name_roadwork_are_refused(saved):
     settings = ImageClassifierSettings(folder=saved, positive=("construction",))
     with pytest.raises(ModelError, match="Roadwork"):
-        ImageClassifier("baseline", settings, Path()).load()
+        ImageClassifier("baseline", settings, Surroundings(Path())).load()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from natix_miner.errors import ModelError
 from natix_miner.experts.colour_shape.model import ColourShapeModel
-from natix_miner.experts.family import ExpertSettings, Family
+from natix_miner.experts.family import ExpertSettings, Family, Surroundings
 from natix_miner.experts.in_process import InProcessExpert
 from natix_miner.experts.opinion import Look
 from natix_miner.images import Frame, View, whole
@@ -24,9 +24,11 @@ class ColourShapeSettings(ExpertSettings):
 class ColourShape(InProcessExpert):
     """One opinion a frame from the features of its coloured blobs."""
 
-    def __init__(self, name: str, settings: ColourShapeSettings, folder: Path) -> None:
+    def __init__(
+        self, name: str, settings: ColourShapeSettings, surroundings: Surroundings
+    ) -> None:
         super().__init__(name, settings.batch_limits())
-        self._path = folder / settings.model
+        self._path = surroundings.folder / settings.model
         self._model: ColourShapeModel | None = None
 
     def load(self) -> None:

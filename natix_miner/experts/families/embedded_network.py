@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
 from natix_miner.errors import ModelError
-from natix_miner.experts.family import ExpertSettings, Family
+from natix_miner.experts.family import ExpertSettings, Family, Surroundings
 from natix_miner.experts.in_process import InProcessExpert
 from natix_miner.experts.opinion import Evidence, Look
 from natix_miner.images import Frame, View, enlarged, tiles, upright, whole
@@ -42,10 +42,12 @@ class EmbeddedNetworkSettings(ExpertSettings):
 class EmbeddedNetwork(InProcessExpert):
     """One opinion a frame from the network's logit on each view."""
 
-    def __init__(self, name: str, settings: EmbeddedNetworkSettings, folder: Path) -> None:
+    def __init__(
+        self, name: str, settings: EmbeddedNetworkSettings, surroundings: Surroundings
+    ) -> None:
         super().__init__(name, settings.batch_limits())
         self._settings = settings
-        self._path = folder / settings.model
+        self._path = surroundings.folder / settings.model
         self._session: InferenceSession | None = None
 
     def load(self) -> None:

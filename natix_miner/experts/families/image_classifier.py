@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import NonNegativeInt, model_validator
 
 from natix_miner.errors import MissingExtraError, ModelError
-from natix_miner.experts.family import ExpertSettings, Family
+from natix_miner.experts.family import ExpertSettings, Family, Surroundings
 from natix_miner.experts.in_process import InProcessExpert
 from natix_miner.experts.opinion import Look
 from natix_miner.images import Frame, View, whole
@@ -58,10 +58,14 @@ class ImageClassifierSettings(ExpertSettings):
 class ImageClassifier(InProcessExpert):
     """Softmax over the classes of a saved classifier; the positive ones' share counts."""
 
-    def __init__(self, name: str, settings: ImageClassifierSettings, folder: Path) -> None:
+    def __init__(
+        self, name: str, settings: ImageClassifierSettings, surroundings: Surroundings
+    ) -> None:
         super().__init__(name, settings.batch_limits())
         self._settings = settings
-        self._source = str(folder / settings.folder) if settings.folder else str(settings.model)
+        self._source = (
+            str(surroundings.folder / settings.folder) if settings.folder else str(settings.model)
+        )
         self._processor: Any = None
         self._forward: Forward | None = None
         self._positive: list[int] = []

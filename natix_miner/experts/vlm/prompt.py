@@ -1,0 +1,52 @@
+"""Prompts: one YAML file a question, read once."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from natix_miner.errors import ConfigurationError
+
+
+class Prompt(BaseModel):
+    """The words of one yes/no question.
+
+    `system` and `before` stand in front of the picture and never change, so that servers keep them
+    cached; `after` follows it. `invert` says that "yes" speaks against roadwork.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    before: Annotated[str, Field(min_length=1)]
+    system: str = ""
+    after: str = ""
+    invert: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Short digest of the words."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+def load_prompt(path: Path) -> Prompt:
+    """Read a prompt file; raises ConfigurationError naming the file and the field."""
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"no prompt at {path}; those shipped lie in configs/prompts/"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"prompt {path} cannot be read as YAML: {error}") from error
+    try:
+        return Prompt.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'prompt'}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise ConfigurationError(f"prompt {path}: {faults}") from error
