@@ -14,20 +14,45 @@ from natix_miner.experts.vlm.pictures import Sending
 from natix_miner.experts.vlm.port import Server
 from natix_miner.experts.vlm.prompt import load_prompt
 from natix_miner.experts.vlm.thinking import ThinkingSettings
+from natix_miner.experts.vlm.votes import DEFAULT_TRUST, TrustBounds
 
 ViewKind = Literal["whole", "upright", "enlarged", "tiles"]
 
 
-class VlmSettings(ExpertSettings):
-    """`servers` are asked in their order, the next one when one is down, full, late or wrong.
+class AskingSettings(ExpertSettings):
+    """Of every expert that asks servers: `servers` are asked in their order, the next one when one
+    is down, full, late or wrong. A vote counts in full with up to `full_trust_elsewhere` of the
+    mass on neither yes nor no, not at all from `no_trust_elsewhere` on."""
 
-    Each of `questions` (prompt files, named by their stem) about each kind of `views` is an expert
-    of its own, NAME.QUESTION.VIEW; what there is only one of is left out of the name. The picture
-    sent has between `min_pixels` and `max_pixels`.
+    servers: Annotated[tuple[str, ...], Field(min_length=1)]
+    full_trust_elsewhere: Annotated[float, Field(ge=0.0, le=1.0)] = DEFAULT_TRUST.full
+    no_trust_elsewhere: Annotated[float, Field(ge=0.0, le=1.0)] = DEFAULT_TRUST.none
+
+    @property
+    def trust(self) -> TrustBounds:
+        """The bounds as the value that votes are made with."""
+        return TrustBounds(self.full_trust_elsewhere, self.no_trust_elsewhere)
+
+    @model_validator(mode="after")
+    def _sound_asking(self) -> AskingSettings:
+        if len(set(self.servers)) < len(self.servers):
+            raise ValueError(f"servers holds the same twice: {list(self.servers)}")
+        if self.full_trust_elsewhere >= self.no_trust_elsewhere:
+            raise ValueError(
+                f"full_trust_elsewhere {self.full_trust_elsewhere} must be less than "
+                f"no_trust_elsewhere {self.no_trust_elsewhere}"
+            )
+        return self
+
+
+class VlmSettings(AskingSettings):
+    """Each of `questions` (prompt files, named by their stem) about each kind of `views` is an
+    expert of its own, NAME.QUESTION.VIEW; what there is only one of is left out of the name. The
+    picture sent has between `min_pixels` and `max_pixels`. `combine` makes one vote of several
+    tiles (see `votes.look_of`).
     """
 
     type: Literal["vlm"] = "vlm"
-    servers: Annotated[tuple[str, ...], Field(min_length=1)]
     questions: Annotated[tuple[Path, ...], Field(min_length=1)]
     views: Annotated[tuple[ViewKind, ...], Field(min_length=1)] = ("whole",)
     tiles: PositiveInt = 6
@@ -43,9 +68,8 @@ class VlmSettings(ExpertSettings):
             raise ValueError(
                 f"min_pixels {self.min_pixels} is more than max_pixels {self.max_pixels}"
             )
-        for name, values in (("servers", self.servers), ("views", self.views)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{name} holds the same twice: {list(values)}")
+        if len(set(self.views)) < len(self.views):
+            raise ValueError(f"views holds the same twice: {list(self.views)}")
         stems = [path.stem for path in self.questions]
         if len(set(stems)) < len(stems):
             raise ValueError(f"questions are told apart by their files' stems: {stems}")
@@ -68,7 +92,7 @@ def split(settings: VlmSettings) -> dict[str, ExpertSettings]:
 def build(name: str, settings: VlmSettings, surroundings: Surroundings) -> VisionLanguageExpert:
     """One expert; raises ConfigurationError for a prompt or a server that is not there."""
     (question,), (view,) = settings.questions, settings.views
-    think = settings.thinking
+    thinking = settings.thinking
     asking = Asking(
         question=question.stem,
         prompt=load_prompt(surroundings.folder / question),
@@ -81,8 +105,9 @@ def build(name: str, settings: VlmSettings, surroundings: Surroundings) -> Visio
         ),
         servers=servers_of(name, settings.servers, surroundings),
         combine=settings.combine,
-        think=think,
-        think_prompt=load_prompt(surroundings.folder / think.prompt) if think else None,
+        trust=settings.trust,
+        thinking=thinking,
+        think_prompt=load_prompt(surroundings.folder / thinking.prompt) if thinking else None,
     )
     return VisionLanguageExpert(name, asking, surroundings.encoded_views)
 

@@ -4,52 +4,52 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from natix_miner.clock import Deadline
 from natix_miner.errors import ConfigurationError, UnavailableError
 from natix_miner.experts.base import Expert
-from natix_miner.experts.families.vlm import servers_of
-from natix_miner.experts.family import ExpertSettings, Family, Surroundings
+from natix_miner.experts.families.vlm import AskingSettings, servers_of
+from natix_miner.experts.family import Family, Surroundings
 from natix_miner.experts.opinion import Evidence, Look, Opinion
-from natix_miner.experts.vlm.evidence import told
-from natix_miner.experts.vlm.expert import MARGIN_SECONDS
+from natix_miner.experts.vlm.evidence import heard_by, told
+from natix_miner.experts.vlm.expert import MARGIN_SECONDS, MOST_DETAIL
 from natix_miner.experts.vlm.falling import first_answer
 from natix_miner.experts.vlm.port import Question, Server
 from natix_miner.experts.vlm.prompt import Prompt, load_prompt
-from natix_miner.experts.vlm.votes import look_of
+from natix_miner.experts.vlm.votes import TrustBounds, look_of
 from natix_miner.images import Frame
 
 PLACE = "{evidence}"
 
 
-class VlmJudgeSettings(ExpertSettings):
+class VlmJudgeSettings(AskingSettings):
     """`prompt` is a prompt file whose `after` holds {evidence}; the judge sits in a level after
     those whose opinions it reads."""
 
     type: Literal["vlm-judge"] = "vlm-judge"
-    servers: Annotated[tuple[str, ...], Field(min_length=1)]
     prompt: Path
 
 
 class EvidenceJudge(Expert):
     """P(yes) of a language model that is told the others' opinions and sees no picture."""
 
-    def __init__(self, name: str, prompt: Prompt, servers: tuple[Server, ...]) -> None:
+    def __init__(
+        self, name: str, prompt: Prompt, servers: tuple[Server, ...], trust: TrustBounds
+    ) -> None:
         self.name = name
         names = [server.name for server in servers]
-        self.version = hashlib.sha256(repr((prompt, names)).encode()).hexdigest()[:16]
+        self.version = hashlib.sha256(repr((prompt, names, trust)).encode()).hexdigest()[:16]
         self._prompt = prompt
         self._servers = servers
+        self._trust = trust
 
     async def look(self, frame: Frame, deadline: Deadline) -> Look:
         return await self.consider(frame, (), deadline)
 
     async def consider(self, frame: Frame, heard: tuple[Opinion, ...], deadline: Deadline) -> Look:
-        if not any(opinion.usable for opinion in heard):
-            raise UnavailableError("nobody has said anything yet that could be judged")
+        if not heard_by(heard):
+            raise UnavailableError("nothing to judge: nobody has said anything yet that counts")
         question = Question(
             before=self._prompt.before,
             system=self._prompt.system,
@@ -64,8 +64,9 @@ class EvidenceJudge(Expert):
             [(answer.value, Evidence("the others' evidence", 0.0))],
             invert=self._prompt.invert,
             combine="mean",
+            trust=self._trust,
             by=answer.by,
-            detail=answer.passed_over[:300],
+            detail=answer.passed_over[:MOST_DETAIL],
         )
 
 
@@ -75,7 +76,8 @@ def build(name: str, settings: VlmJudgeSettings, surroundings: Surroundings) -> 
     prompt = load_prompt(path)
     if PLACE not in prompt.after:
         raise ConfigurationError(f"prompt {path}: `after` must hold {PLACE}")
-    return EvidenceJudge(name, prompt, servers_of(name, settings.servers, surroundings))
+    servers = servers_of(name, settings.servers, surroundings)
+    return EvidenceJudge(name, prompt, servers, settings.trust)
 
 
 FAMILY = Family(type="vlm-judge", settings=VlmJudgeSettings, build=build)

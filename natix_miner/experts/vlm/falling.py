@@ -31,12 +31,14 @@ async def first_answer(
     servers: Sequence[Server],
     ask: Callable[[Server, Deadline], Awaitable[T]],
     deadline: Deadline,
+    share: float = SHARE,
 ) -> Answered[T]:
     """Ask the servers in their order until one answers.
 
-    One that is down, resting or full costs no time; one that answers nonsense or not within its
-    share of the time gives way to the next. Raises UnavailableError when not one of them could be
-    asked, else what the last one that was asked raised: TimeoutError or ServerAnswerError.
+    One that is down, resting or full costs no time; one that answers nonsense gives way to the
+    next; so does one that is late, after `share` of the time left (the last one may take it all).
+    Raises UnavailableError when not one of them could be asked, else what the last one that was
+    asked raised: TimeoutError or ServerAnswerError.
     """
     why: list[str] = []
     failure: Exception | None = None
@@ -47,9 +49,10 @@ async def first_answer(
             failure = failure or TimeoutError("no time left to ask a server")
             break
         others = place < len(servers) - 1
-        due = deadline.at_most(left * SHARE) if others else deadline
+        seconds = left * share if others else left
+        due = deadline.at_most(seconds)
         try:
-            async with asyncio.timeout(due.remaining()):
+            async with asyncio.timeout(seconds):
                 value = await ask(server, due)
         except UnavailableError as error:
             why.append(f"{server.name}: {error}")
@@ -57,7 +60,7 @@ async def first_answer(
             why.append(f"{server.name}: {error}")
             failure = error
         except TimeoutError:
-            why.append(f"{server.name}: no answer within {max(0.0, due.remaining() or left):.2f} s")
+            why.append(f"{server.name}: no answer within {seconds:.2f} s")
             failure = TimeoutError(why[-1])
         else:
             return Answered(value, server.name, "; ".join(why))

@@ -6,40 +6,22 @@ import asyncio
 import math
 import weakref
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
 
 from natix_miner.errors import ExpertError
+from natix_miner.experts.vlm.sizing import sized
 from natix_miner.images import Frame, View, enlarged, tiles, upright, whole
 from natix_miner.images.frame import Pixels
 
-#: Qwen3-VL sees cells of 32 x 32 pixels (patches of 16, merged two by two).
-GRID = 32
-#: Rounding a side to the grid may stretch the picture by so much, not more.
-STRETCH = 0.03
-_KEPT_FRAMES = 64
-#: Frames of no more pixels are cut and encoded on the spot: it takes about a millisecond.
-_AT_ONCE = 400 * 400
-
-
-def sized(width: int, height: int, least: int, most: int) -> tuple[int, int]:
-    """The size to send, aspect kept: area at least `least` and at most `most` pixels.
-
-    A side is rounded to the grid where that stretches it by 3 % or less: the server's processor
-    would resize it there anyway. When both bounds cannot be met (very long pictures), `most` holds.
-    """
-    area = width * height
-    scale = math.sqrt(least / area) if area < least else 1.0
-    scale = min(scale, math.sqrt(most / area))
-    return _to_grid(width * scale), _to_grid(height * scale)
-
-
-def _to_grid(side: float) -> int:
-    near = round(side / GRID) * GRID
-    down = math.floor(side)
-    return near if near and near <= side and side / near - 1.0 <= STRETCH else max(1, down)
+#: So many frames at once share their views; more at the same time are encoded for each expert.
+KEPT_FRAMES = 64
+#: Up to so many pixels are cut and encoded on the event loop: about a millisecond of one core. A
+#: 512 x 512 view takes four to eight, and would hold up everybody else.
+AT_ONCE = 256 * 256
 
 
 def resized(pixels: Pixels, least: int, most: int) -> Pixels:
@@ -59,18 +41,6 @@ def encoded(pixels: Pixels, quality: int) -> bytes:
     if not done:
         raise ExpertError(f"a view of {pixels.shape[1]} x {pixels.shape[0]} cannot be encoded")
     return data.tobytes()
-
-
-def views_of(frame: Frame, kind: str, most: int, limit: int) -> list[View]:
-    """The views of one kind, none larger than it is worth cutting for `most` pixels."""
-    side = 2 * math.isqrt(most)
-    if kind == "whole":
-        return [whole(frame, side)]
-    if kind == "upright":
-        return [upright(frame, side)]
-    if kind == "enlarged":
-        return [enlarged(frame, math.isqrt(most))]
-    return tiles(frame, math.isqrt(most), limit=limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,35 +63,64 @@ class Sending:
     tiles: int
     quality: int
 
-    def make(self, frame: Frame) -> list[SentView]:
-        """Cut, scale and encode; an empty list where the frame has no such views."""
+    def views(self, frame: Frame) -> list[View]:
+        """The views at the size they are sent; an empty list where the frame has none."""
         return [
-            SentView(
-                view.name,
-                view.box,
-                encoded(resized(view.pixels, self.least, self.most), self.quality),
-            )
-            for view in views_of(frame, self.kind, self.most, self.tiles)
+            replace(view, pixels=resized(view.pixels, self.least, self.most))
+            for view in self._cut(frame)
         ]
+
+    def make(self, frame: Frame) -> list[SentView]:
+        """The same, encoded."""
+        return [
+            SentView(view.name, view.box, encoded(view.pixels, self.quality))
+            for view in self.views(frame)
+        ]
+
+    def work(self, frame: Frame) -> int:
+        """Pixels that cutting and encoding touch, at most."""
+        area = frame.width * frame.height
+        if self.kind == "tiles":
+            return max(area, self.tiles * self.most)
+        sent = self.most if self.kind == "enlarged" else min(max(area, self.least), self.most)
+        return max(area, sent)
+
+    def _cut(self, frame: Frame) -> list[View]:
+        # Cut at the frame's own scale where possible: then pixels are resampled only once.
+        if self.kind == "whole":
+            return [whole(frame, max(frame.width, frame.height))]
+        if self.kind == "upright":
+            return [upright(frame)]
+        side = math.isqrt(self.most)
+        if self.kind == "enlarged":
+            return [enlarged(frame, side)]
+        return tiles(frame, side, limit=self.tiles)
 
 
 Making = list[SentView] | asyncio.Future[list[SentView]]
+Kept = OrderedDict[int, tuple[weakref.ref[Frame], dict[Sending, Making]]]
 
 
 class EncodedViews:
-    """What was cut and encoded for the latest frames, so that several questions about one view
-    share the work. It keeps no frame alive. For one event loop."""
+    """What was cut and encoded for the frames at hand, so that several questions about one view
+    share the work. It keeps no frame alive and forgets what was made of it when it is gone.
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[int, tuple[weakref.ref[Frame], dict[Sending, Making]]] = (
-            OrderedDict()
-        )
+    Work of more than `at_once` pixels is done in a thread. For one event loop.
+    """
+
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        self._at_once = at_once
+        self._kept: Kept = OrderedDict()
+
+    def __len__(self) -> int:
+        """Of how many frames something is kept."""
+        return len(self._kept)
 
     async def of(self, frame: Frame, sending: Sending) -> list[SentView]:
-        """The views of a frame; large ones are made in a thread, so that nobody else waits."""
+        """The views of a frame, made once; raises ExpertError where one cannot be encoded."""
         made = self._made_for(frame)
         if sending not in made:
-            if frame.width * frame.height <= _AT_ONCE:
+            if sending.work(frame) <= self._at_once:
                 made[sending] = sending.make(frame)
             else:
                 made[sending] = asyncio.ensure_future(asyncio.to_thread(sending.make, frame))
@@ -132,10 +131,20 @@ class EncodedViews:
         return await asyncio.shield(views)
 
     def _made_for(self, frame: Frame) -> dict[Sending, Making]:
-        kept = self._kept.pop(id(frame), None)
+        # A frame cannot be hashed (it holds an array), so it goes by its address. `_forget` clears
+        # it before another frame can have it; the reference is asked too, as a mistake would be
+        # silent: an answer about another picture.
+        key = id(frame)
+        kept = self._kept.pop(key, None)
         if kept is None or kept[0]() is not frame:
-            kept = (weakref.ref(frame), {})
-        self._kept[id(frame)] = kept
-        while len(self._kept) > _KEPT_FRAMES:
+            kept = (weakref.ref(frame, partial(_forget, self._kept, key)), {})
+        self._kept[key] = kept
+        while len(self._kept) > KEPT_FRAMES:
             self._kept.popitem(last=False)
         return kept[1]
+
+
+def _forget(kept: Kept, key: int, gone: weakref.ref[Frame]) -> None:
+    entry = kept.get(key)
+    if entry is not None and entry[0] is gone:
+        kept.pop(key, None)

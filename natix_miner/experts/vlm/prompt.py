@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from natix_miner.errors import ConfigurationError
+from natix_miner.sections import Section
 
 
-class Prompt(BaseModel):
+class Prompt(Section):
     """The words of one yes/no question.
 
     `system` and `before` stand in front of the picture and never change, so that servers keep them
     cached; `after` follows it. `invert` says that "yes" speaks against roadwork.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    before: Annotated[str, Field(min_length=1)]
+    before: Annotated[str, Field(pattern=r"\S")]
     system: str = ""
     after: str = ""
     invert: bool = False
-
-    @property
-    def digest(self) -> str:
-        """Short digest of the words."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
 def load_prompt(path: Path) -> Prompt:
@@ -42,11 +35,16 @@ def load_prompt(path: Path) -> Prompt:
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"prompt {path} cannot be read as YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(
+            f"prompt {path} is no mapping; it needs `before`, and may have `system`, `after` and "
+            "`invert`"
+        )
     try:
         return Prompt.model_validate(content)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'prompt'}: {fault['msg']}"
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
             for fault in error.errors()
         )
         raise ConfigurationError(f"prompt {path}: {faults}") from error
