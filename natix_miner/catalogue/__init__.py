@@ -1,0 +1,19 @@
+"""The checked list of models: which exist, where from, how large; and fetching them."""
+
+from natix_miner.catalogue.catalogue import Catalogue, Entry, load_catalogue
+from natix_miner.catalogue.model import KINDS, Checkpoint, Model, Parameters, Shape
+from natix_miner.catalogue.resolve import ResolvedModel, is_path, resolve_model
+
+__all__ = [
+    "KINDS",
+    "Catalogue",
+    "Checkpoint",
+    "Entry",
+    "Model",
+    "Parameters",
+    "ResolvedModel",
+    "Shape",
+    "is_path",
+    "load_catalogue",
+    "resolve_model",
+]
