@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from natix_miner import __version__
-from natix_miner.cascade.breaker import Breaker, BreakerLimits
+from natix_miner.breaker import Breaker, BreakerLimits
 from natix_miner.cascade.cascade import Cascade
 from natix_miner.cascade.level import EntryRule, Level, Seat
 from natix_miner.clock import SYSTEM_CLOCK, Clock
 from natix_miner.consensus import POOLS, Consensus, equal_weights, load_fitted
 from natix_miner.experts import Expert
-from natix_miner.experts.family import family_of
+from natix_miner.experts.family import Surroundings, family_of
 from natix_miner.judge import Judge
 from natix_miner.profile import Profile
 
+if TYPE_CHECKING:
+    from natix_miner.serving.servers import Servers
 
-def build_judge(profile: Profile, clock: Clock = SYSTEM_CLOCK) -> Judge:
-    """The judge of a profile, its experts not yet started.
 
-    Raises FittedFileError when the fitted consensus does not belong to the profile.
+def build_judge(
+    profile: Profile, clock: Clock = SYSTEM_CLOCK, *, wait_for_servers: float | None = None
+) -> Judge:
+    """The judge of a profile, its experts and servers not yet started.
+
+    Starting it waits `wait_for_servers` seconds at most until every server is up or given up (the
+    profile's `wait_seconds` by default).
+
+    Raises FittedFileError when the fitted consensus does not belong to the profile, ServingError
+    when its servers cannot be spawned, CatalogueError when a model is not known.
     """
+    servers = build_servers(profile, clock) if profile.servers else None
+    surroundings = Surroundings(profile.folder, servers.by_name() if servers else {}, clock)
     experts = {
-        name: family_of(settings.type).build(name, settings, profile.folder)
-        for name, settings in profile.experts.items()
+        name: family_of(settings.type).build(name, settings, surroundings)
+        for section in profile.experts
+        for name, settings in profile.experts_of(section).items()
     }
     cascade = Cascade(
         tuple(_levels(profile, experts, clock)),
@@ -36,12 +50,40 @@ def build_judge(profile: Profile, clock: Clock = SYSTEM_CLOCK) -> Judge:
         {"miner": __version__, "profile": f"{profile.name}:{profile.digest}"},
         decoders=profile.decoders,
         clock=clock,
+        servers=servers,
+        wait_for_servers=(
+            profile.serving.wait_seconds if wait_for_servers is None else wait_for_servers
+        ),
     )
+
+
+def build_servers(profile: Profile, clock: Clock = SYSTEM_CLOCK) -> Servers:
+    """The servers of a profile, not yet spawned.
+
+    Raises PlanError when they cannot run on the GPUs of this machine, ServerCommandError when the
+    engine of one is not installed. A model that is missing switches its server off when it is
+    started, and the miner goes on.
+    """
+    from natix_miner.serving.command import find_executable
+    from natix_miner.serving.feasible import refuse_infeasible
+    from natix_miner.serving.launching import Launching
+    from natix_miner.serving.servers import Servers
+
+    catalogue = profile.path(profile.catalogue)
+    if any(settings.gpus for settings in profile.servers.values()):
+        refuse_infeasible(
+            profile.servers, profile.experts, catalogue=catalogue, folder=profile.folder
+        )
+    for settings in profile.servers.values():
+        if not settings.remote:
+            find_executable(settings, profile.folder)
+    launching = Launching.here(profile.folder, catalogue)
+    return Servers(profile.servers, profile.serving, prepare=launching.prepare, clock=clock)
 
 
 def build_consensus(profile: Profile) -> Consensus:
     """The pool of a profile with its fitted weights, or equal ones where it names no file."""
-    names = frozenset(profile.experts)
+    names = profile.expert_names()
     settings = profile.consensus
     if settings.fitted is None:
         fitted = equal_weights(names)
@@ -62,10 +104,10 @@ def _levels(profile: Profile, experts: dict[str, Expert], clock: Clock) -> list[
             seats=tuple(
                 Seat(
                     expert=experts[name],
-                    timeout_seconds=profile.experts[name].timeout_seconds,
+                    timeout_seconds=settings.timeout_seconds,
                     breaker=Breaker(limits, clock),
                 )
-                for name in level.experts
+                for name, settings in profile.seated_in(level).items()
             ),
             rule=EntryRule(
                 unsure_below=level.enter.unsure_below,

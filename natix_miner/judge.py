@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -19,8 +19,50 @@ from natix_miner.query import Query
 from natix_miner.sections import PictureLimits
 
 
+class ServerStatus(Protocol):
+    """How a server is doing: its state in a word, the reason for it, restarts so far."""
+
+    @property
+    def state(self) -> str:
+        """starting, up, down, off or closed."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it is not up, in a sentence."""
+        ...
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started again."""
+        ...
+
+
+class RunsServers(Protocol):
+    """The servers that experts ask, as one thing that is started and closed."""
+
+    async def start(self) -> None:
+        """Begin to spawn them; does not wait until they are up."""
+        ...
+
+    async def settled(self, seconds: float) -> None:
+        """Wait until each is up or given up, at most so long."""
+        ...
+
+    async def close(self) -> None:
+        """Stop them all."""
+        ...
+
+    def status(self) -> Mapping[str, ServerStatus]:
+        """How each of them is doing; may be called from any thread."""
+        ...
+
+
 class JudgeLike(Protocol):
-    """What a neuron, a demo or a scoring run needs of a judge."""
+    """What a neuron, a demo or a scoring run needs of a judge; `servers` are those its experts ask,
+    None without any."""
+
+    servers: RunsServers | None
 
     async def start(self) -> None:
         """Load and warm up all experts."""
@@ -38,7 +80,8 @@ class JudgeLike(Protocol):
 class Judge:
     """Decodes pictures in worker threads and runs the cascade on the event loop it is started on.
 
-    `experts` are all experts of the cascade, each once; `versions` go into every trace.
+    `experts` are all experts of the cascade, each once; `versions` go into every trace; `servers`
+    are started before the experts and waited for `wait_for_servers` seconds at most.
     """
 
     def __init__(
@@ -50,8 +93,12 @@ class Judge:
         *,
         decoders: int = 2,
         clock: Clock = SYSTEM_CLOCK,
+        servers: RunsServers | None = None,
+        wait_for_servers: float = 0.0,
     ) -> None:
         self.cascade = cascade
+        self.servers = servers
+        self._wait_for_servers = wait_for_servers
         self.experts = experts
         self._limits = limits
         self._versions = versions
@@ -60,8 +107,12 @@ class Judge:
 
     async def start(self) -> None:
         """Load and warm up every expert; raises ModelError naming the one that does not load."""
+        if self.servers is not None:
+            await self.servers.start()
         for expert in self.experts:
             await expert.start()
+        if self.servers is not None:
+            await self.servers.settled(self._wait_for_servers)
         self._versions = {
             **self._versions,
             "consensus": self.cascade.consensus.version,
@@ -94,7 +145,10 @@ class Judge:
 
     async def close(self) -> None:
         """Close all experts and the decoders; may be called twice."""
-        await asyncio.gather(*(expert.close() for expert in self.experts))
+        closing = [expert.close() for expert in self.experts]
+        if self.servers is not None:
+            closing.append(self.servers.close())
+        await asyncio.gather(*closing)
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
     async def _decode(self, query: Query) -> Frame:
@@ -166,6 +220,11 @@ class JudgeThread:
     async def judge(self, query: Query) -> Verdict:
         """The verdict; cancelling this await cancels the judging."""
         return await self._there(self._judge.judge(query))
+
+    def server_status(self) -> Mapping[str, ServerStatus]:
+        """How each server is doing; may be called from any thread."""
+        servers = self._judge.servers
+        return servers.status() if servers else {}
 
     async def close(self) -> None:
         """Close the judge and end the thread; may be called twice."""

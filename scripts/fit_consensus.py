@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -92,11 +93,11 @@ async def opinions(
     everybody = profile.model_copy(
         update={"levels": open_levels, "consensus": ConsensusSettings(), "deadline_seconds": 60.0}
     )
-    judge = build_judge(everybody)
-    await judge.start()
+    judge = build_judge(everybody, wait_for_servers=math.inf)
     names = _names(profile)
     rows, sizes = [], []
     try:
+        await judge.start()
         for index, item in enumerate(pictures):
             verdict = await judge.judge(Query.of(item.picture, source="fit", seconds=60.0))
             said = {e.name: e.probability for lv in verdict.trace.levels for e in lv.experts}
@@ -113,7 +114,7 @@ async def opinions(
 
 
 def _names(profile: Profile) -> list[str]:
-    return [name for level in profile.levels for name in level.experts]
+    return [name for level in profile.levels for name in profile.seated_in(level)]
 
 
 def _weights(pictures: Sequence[Labelled]) -> NDArray[np.float64]:
@@ -138,7 +139,7 @@ def fit(
     )
     pools, seated = [], 0
     for level in profile.levels:
-        seated += len(level.experts)
+        seated += len(profile.seated_in(level))
         pools.append(_pool(names[:seated], calibrated[:, :seated], sizes, y, w))
     pools += [
         _pool([name], calibrated[:, [i]], sizes, y, w)
@@ -228,7 +229,7 @@ def cross_validated(
     groups = [item.group for item in pictures]
     depths, seated = {}, 0
     for level in profile.levels:
-        seated += len(level.experts)
+        seated += len(profile.seated_in(level))
         depths[f"pool to {level.name}"] = seated
     answers = {name: np.zeros(len(y)) for name in [*names, *depths]}
     splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)

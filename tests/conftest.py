@@ -6,6 +6,7 @@ import asyncio
 import os
 import selectors
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,3 +82,15 @@ def make_frame() -> Callable[..., object]:
         return Frame(pixels, wide, high, "JPEG", measure(pixels, wide, high))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def vllm_installed() -> Path:
+    """The command of the servers' own virtual environment; in CI it must be there."""
+    command = Path(__file__).parents[1] / ".venv-vllm" / "bin" / "vllm"
+    if not command.exists():
+        said = "vLLM is not installed: scripts/install_vllm.sh --cpu"
+        if os.environ.get("CI"):
+            pytest.fail(said)
+        pytest.skip(said)
+    return command

@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "natix_miner"
 
 #: Rooms from the bottom up; a module may import its own row and those above it in this list.
 ROWS = (
-    {"__init__", "errors", "clock", "log_odds", "sections"},
+    {"__init__", "errors", "clock", "log_odds", "sections", "breaker"},
+    {"catalogue"},
     {"query"},
     {"images"},
     {"scenes"},
@@ -20,6 +21,7 @@ ROWS = (
     {"consensus"},
     {"cascade"},
     {"judge"},
+    {"serving"},
     {"profile"},
     {"assembly"},
     {"journal"},

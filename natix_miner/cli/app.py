@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from natix_miner import __version__
-from natix_miner.cli import demo, journal, judge, run, score
+from natix_miner.cli import demo, journal, judge, models, plan, run, score, serve
 from natix_miner.errors import NatixMinerError
 
 
@@ -54,4 +54,7 @@ app.command()(run.run)
 app.command()(judge.judge)
 app.command()(score.score)
 app.command()(demo.demo)
+app.command()(plan.plan)
 app.add_typer(journal.app, name="journal")
+app.add_typer(serve.app, name="serve")
+app.add_typer(models.app, name="models")

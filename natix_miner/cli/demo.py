@@ -55,11 +55,18 @@ def _show(console: Console, result: DemoResult, out: Path) -> None:
     console.print(table)
     figures = Table("figure", "value", title="Scored as a validator would")
     for name, value in result.summary.items():
+        if name == "experts":
+            continue
         parts = value.items() if isinstance(value, dict) else [("", value)]
         for part, single in parts:
             shown = f"{single:.4g}" if isinstance(single, float) else str(single)
             figures.add_row(f"{name} {part}".strip(), shown)
     console.print(figures)
+    experts = Table("expert", "asked", "answered", "accuracy", title="Experts by themselves")
+    for name, told in result.summary["experts"].items():
+        accuracy = "-" if told["accuracy"] is None else f"{told['accuracy']:.3f}"
+        experts.add_row(name, str(told["asked"]), str(told["answered"]), accuracy)
+    console.print(experts)
     console.print(
         "The sample queries are drawn by the scene generator; real pictures are harder: see "
         "models/README.md for figures on those.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from natix_miner.assembly import build_judge
 from natix_miner.cascade import Trace, Verdict
+from natix_miner.cascade.trace import ExpertTrace
 from natix_miner.cli.options import DEFAULT_PROFILE, ProfileOption
 from natix_miner.judge import Judge
 from natix_miner.profile import Profile, load_profile
@@ -42,10 +44,10 @@ async def _judge_all(
     paths: list[Path], profile: Profile, as_json: bool, save_views: Path | None
 ) -> int:
     console, errors = Console(), Console(stderr=True)
-    the_judge = build_judge(profile)
-    await the_judge.start()
+    the_judge = build_judge(profile, wait_for_servers=math.inf)
     code = 0
     try:
+        await the_judge.start()
         for path in paths:
             try:
                 picture = path.read_bytes()
@@ -113,7 +115,7 @@ def _table(trace: Trace) -> Table:
                 _number(expert.calibrated),
                 f"{expert.weight:.2f}",
                 f"{expert.ms:.1f}",
-                expert.detail or ", ".join(seen.what for seen in expert.evidence[:3]),
+                _why(expert),
             )
         if level.entered:
             pooled = f"{level.log_odds:+.2f}" if level.log_odds is not None else "nothing usable"
@@ -130,6 +132,12 @@ def _table(trace: Trace) -> Table:
                 end_section=True,
             )
     return table
+
+
+def _why(expert: ExpertTrace) -> str:
+    """Who answered, and the remark or what was seen."""
+    saw = expert.detail or ", ".join(seen.what for seen in expert.evidence[:3])
+    return f"{expert.by}: {saw}" if expert.by else saw
 
 
 def _number(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from contextlib import AsyncExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -129,7 +130,7 @@ async def _run(
     from natix_miner.scoring import ResultsFile, score_queries
     from natix_miner.scoring.terminal import RunProgress
 
-    judge = build_judge(profile)
+    judge = build_judge(profile, wait_for_servers=math.inf)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(judge.close)
         await judge.start()

@@ -14,7 +14,7 @@ from natix_miner.demo.processes import MinerProcess, run_validator
 from natix_miner.demo.validator import SampleQuery, sample_queries
 from natix_miner.demo.wallets import MINER, VALIDATOR, make_snapshot, make_wallet
 from natix_miner.journal import Journal
-from natix_miner.profile import load_profile
+from natix_miner.profile import Profile, load_profile
 from natix_miner.query import Query
 from natix_miner.scoring import ScoredQuery, row_of, summarise
 from natix_miner.scoring.gallery import thumbnail
@@ -67,6 +67,7 @@ def run_demo(profile_path: Path, out: Path) -> DemoResult:
         "start_seconds": round(miner.start_seconds, 3),
         "expert_ms_per_query": told["expert_ms_per_query"],
         "missing": told["missing"],
+        "experts": _experts(rows, profile),
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     report = write_report(
@@ -124,6 +125,22 @@ def _unseen(sample: SampleQuery, position: int, message: str) -> ScoredQuery:
         generation=sample.generation,
         position=position,
     )
+
+
+def _experts(rows: list[ScoredQuery], profile: Profile) -> dict[str, dict[str, float | None]]:
+    """Of each expert: how many queries it was asked, answered, and the share it would have decided
+    rightly by itself (after calibration)."""
+    told = {}
+    for name in sorted(profile.expert_names()):
+        asked = [row for row in rows if name in row.votes]
+        votes = [(row.votes[name], row.label) for row in asked]
+        right = [(vote > 0.5) == bool(label) for vote, label in votes if isinstance(vote, float)]
+        told[name] = {
+            "asked": len(asked),
+            "answered": len(right),
+            "accuracy": round(sum(right) / len(right), 4) if right else None,
+        }
+    return told
 
 
 def _latency(seconds: list[float]) -> dict[str, float]:

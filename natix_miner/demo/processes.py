@@ -13,6 +13,9 @@ from types import TracebackType
 
 from natix_miner.demo.wallets import HOTKEY, MINER, NETUID
 from natix_miner.errors import NeuronError
+from natix_miner.profile import load_profile
+from natix_miner.serving import procfs
+from natix_miner.serving.mark import Mark
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -38,10 +41,15 @@ class MinerProcess:
     """`natix-miner run` on a loopback port, in a session of its own; its log goes to `log`.
 
     As a context manager it is ready on entry and gone on exit. `start_seconds` is what it took to
-    become ready, `exit_code` and `children_left` are known afterwards.
+    become ready, `exit_code` and `children_left` are known afterwards: the latter counts processes
+    of its session and servers that it spawned (they have sessions of their own).
     """
 
     def __init__(self, profile: Path, folder: Path) -> None:
+        read = load_profile(profile)
+        self._start_seconds = START_SECONDS + read.serving.wait_seconds
+        stops = [server.stop_seconds for server in read.servers.values()]
+        self._stop_seconds = STOP_SECONDS + max(stops, default=0.0)
         self.port = free_port()
         self.log = folder / "miner.log"
         self.start_seconds = 0.0
@@ -79,7 +87,7 @@ class MinerProcess:
                 start_new_session=True,
             )
         try:
-            self._wait_until_ready(begun + START_SECONDS)
+            self._wait_until_ready(begun + self._start_seconds)
         except BaseException:
             self._stop()
             raise
@@ -103,7 +111,7 @@ class MinerProcess:
                 return
             time.sleep(0.05)
         raise NeuronError(
-            f"the miner was not ready within {START_SECONDS:.0f} s:\n{self._last_lines()}"
+            f"the miner was not ready within {self._start_seconds:.0f} s:\n{self._last_lines()}"
         )
 
     def _last_lines(self) -> str:
@@ -115,11 +123,11 @@ class MinerProcess:
             return
         process.send_signal(signal.SIGTERM)
         try:
-            self.exit_code = process.wait(STOP_SECONDS)
+            self.exit_code = process.wait(self._stop_seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             self.exit_code = process.wait()
-        left = processes_of_session(process.pid)
+        left = sorted({*processes_of_session(process.pid), *servers_of(process.pid)})
         self.children_left = len(left)
         for pid in left:
             os.kill(pid, signal.SIGKILL)
@@ -127,17 +135,14 @@ class MinerProcess:
 
 
 def processes_of_session(session: int) -> list[int]:
-    """Process ids that belong to a session (Linux: field 6 of /proc/PID/stat), zombies left out."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The command in brackets may hold spaces; what follows the last bracket does not.
-            state, _, _, its_session = stat.read_text().rpartition(")")[2].split()[:4]
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # ended while we looked
-        if int(its_session) == session and state != "Z":
-            found.append(int(stat.parent.name))
-    return found
+    """Process ids that belong to a session, zombies left out."""
+    return [p.id.pid for p in procfs.all_processes() if p.session == session and p.lives]
+
+
+def servers_of(miner: int) -> list[int]:
+    """Process ids of the servers that a miner spawned (it may be dead), by their mark."""
+    marks = ((p.id.pid, Mark.of(p.id.pid)) for p in procfs.all_processes() if p.lives)
+    return [pid for pid, mark in marks if mark and mark.owner.process.pid == miner]
 
 
 def run_validator(folder: Path, miner: str, port: int, queries: Path) -> list[str]:

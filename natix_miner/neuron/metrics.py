@@ -5,13 +5,16 @@ Labels are drawn from fixed words; nothing that a sender writes becomes one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from natix_miner.cascade.verdict import Verdict
 from natix_miner.errors import AddressError
+from natix_miner.judge import ServerStatus
 
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12)
 
@@ -69,6 +72,10 @@ class Metrics:
         self._registered.set_function(lambda: 0.0 if uid() is None else 1.0)
         self._in_flight.set_function(lambda: float(in_flight()))
 
+    def watch_servers(self, status: Callable[[], Mapping[str, ServerStatus]]) -> None:
+        """Read the servers' states whenever somebody scrapes."""
+        self.registry.register(_ServerCollector(status))
+
     def serve(self, port: int) -> Callable[[], None]:
         """Serve /metrics on 127.0.0.1; returns what stops it. Raises AddressError."""
         try:
@@ -85,6 +92,21 @@ class Metrics:
             thread.join(2.0)
 
         return close
+
+
+class _ServerCollector(Collector):
+    """natix_server_up and natix_server_restarts_total, from the servers' own status."""
+
+    def __init__(self, status: Callable[[], Mapping[str, ServerStatus]]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterable[Metric]:
+        up = GaugeMetricFamily("natix_server_up", "1 when pictures are answered", labels=["server"])
+        restarts = CounterMetricFamily("natix_server_restarts", "Restarts", labels=["server"])
+        for name, status in self._status().items():
+            up.add_metric([name], float(status.state == "up"))
+            restarts.add_metric([name], status.restarts)
+        return [up, restarts]
 
 
 def _or(value: float | None, otherwise: float) -> float:

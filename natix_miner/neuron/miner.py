@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Protocol
@@ -20,6 +20,7 @@ from loguru import logger
 from natix_miner.cascade.verdict import NO_ANSWER
 from natix_miner.clock import Clock
 from natix_miner.journal import JournalWriter
+from natix_miner.judge import ServerStatus
 from natix_miner.neuron.admission import Admission, AdmissionRules
 from natix_miner.neuron.answering import Answering, AsksJudge
 from natix_miner.neuron.axon import LeanAxon, bind
@@ -49,6 +50,10 @@ class RunsJudge(AsksJudge, Protocol):
 
     async def close(self) -> None:
         """Give everything back."""
+        ...
+
+    def server_status(self) -> Mapping[str, ServerStatus]:
+        """How the servers are doing that its experts ask."""
         ...
 
 
@@ -115,6 +120,7 @@ class Miner:
             closing.push_async_callback(asyncio.to_thread, journal.close, _CLOSING_SECONDS / 2)
             record = journal.record
         closing.push_async_callback(self._close_judge)
+        self._metrics.watch_servers(self._judge.server_status)
         await self._judge.start()
 
         workers = ThreadPoolExecutor(2, thread_name_prefix="axon")
@@ -205,7 +211,9 @@ class Miner:
 
     async def _close_judge(self) -> None:
         closing = asyncio.ensure_future(self._judge.close())
-        _, stuck = await asyncio.wait({closing}, timeout=_CLOSING_SECONDS / 2)
+        stops = [server.stop_seconds for server in self._profile.servers.values()]
+        patience = _CLOSING_SECONDS / 2 + (max(stops) + _CLOSING_SECONDS if stops else 0.0)
+        _, stuck = await asyncio.wait({closing}, timeout=patience)
         if stuck:
             closing.cancel()
             logger.error("the judge did not close in time; it is left behind")

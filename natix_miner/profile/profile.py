@@ -24,6 +24,7 @@ from natix_miner.errors import ConfigurationError, ProfileError
 from natix_miner.experts.family import ExpertSettings, family_of
 from natix_miner.query import DEFAULT_DEADLINE_SECONDS
 from natix_miner.sections import JournalSettings, NeuronLimits, PictureLimits, Section
+from natix_miner.serving.settings import ServerSettings, ServingSettings
 
 
 class EntrySettings(Section):
@@ -56,6 +57,9 @@ class BreakerSettings(Section):
     rest_seconds: PositiveFloat = 30.0
 
 
+ServerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
 class Profile(Section):
     """The whole file, checked; `folder` is where it lies and what relative paths count from."""
 
@@ -65,6 +69,9 @@ class Profile(Section):
     decoders: PositiveInt = 2
     pictures: PictureLimits = PictureLimits()
     experts: Annotated[dict[str, SerializeAsAny[ExpertSettings]], Field(min_length=1)]
+    servers: dict[ServerName, ServerSettings] = Field(default_factory=dict)
+    serving: ServingSettings = ServingSettings()
+    catalogue: Path = Path("../models/catalogue.yaml")
     levels: Annotated[tuple[LevelSettings, ...], Field(min_length=1)]
     consensus: ConsensusSettings = ConsensusSettings()
     breaker: BreakerSettings = BreakerSettings()
@@ -91,6 +98,13 @@ class Profile(Section):
         idle = sorted(set(self.experts) - set(seated))
         if idle:
             raise ValueError(f"experts that no level asks: {idle}; take them out")
+        asked = {server for settings in self.experts.values() for server in settings.asks}
+        unknown = sorted(asked - set(self.servers))
+        if unknown:
+            raise ValueError(f"experts ask servers that are not under `servers`: {unknown}")
+        idle = sorted(set(self.servers) - asked)
+        if idle:
+            raise ValueError(f"servers that no expert asks: {idle}; take them out")
         names = [level.name for level in self.levels]
         if len(set(names)) < len(names):
             raise ValueError(f"level names must differ: {names}")
@@ -101,6 +115,23 @@ class Profile(Section):
         """Short digest of the settings as read, for traces and for resuming scoring runs."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def experts_of(self, section: str) -> dict[str, ExpertSettings]:
+        """The experts that one section stands for, by their names in trace and consensus."""
+        settings = self.experts[section]
+        return family_of(settings.type).experts_of(section, settings)
+
+    def seated_in(self, level: LevelSettings) -> dict[str, ExpertSettings]:
+        """The experts that a level asks."""
+        return {
+            name: settings
+            for section in level.experts
+            for name, settings in self.experts_of(section).items()
+        }
+
+    def expert_names(self) -> frozenset[str]:
+        """The names of all experts, those that share a section one by one."""
+        return frozenset(name for section in self.experts for name in self.experts_of(section))
 
     def path(self, path: Path) -> Path:
         """A path of the profile, counted from where the profile lies."""

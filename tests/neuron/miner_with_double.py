@@ -28,6 +28,8 @@ from natix_miner.query import Query
 class JudgeDouble:
     """Stands for a judge."""
 
+    servers = None
+
     def __init__(self, kind: str) -> None:
         self._kind = kind
 

@@ -93,3 +93,43 @@ def test_the_digest_changes_with_what_is_said_not_with_how(write):
     first = load_profile(write(SMALL)).digest
     assert load_profile(write("# a remark\n" + yaml.safe_dump(SMALL))).digest == first
     assert load_profile(write({**SMALL, "deadline_seconds": 6})).digest != first
+
+
+LANGUAGE = {
+    "name": "language",
+    "experts": {
+        "vlm": {
+            "type": "vlm",
+            "servers": ["fast"],
+            "questions": ["prompts/roadwork.yaml", "prompts/cones.yaml"],
+        }
+    },
+    "servers": {"fast": {"model": "qwen3-vl-8b-fp8"}},
+    "levels": [{"name": "only", "experts": ["vlm"]}],
+}
+
+
+def test_a_section_with_two_questions_stands_for_two_experts(write):
+    profile = load_profile(write(LANGUAGE))
+    assert profile.expert_names() == {"vlm.roadwork", "vlm.cones"}
+    assert list(profile.seated_in(profile.levels[0])) == ["vlm.roadwork", "vlm.cones"]
+
+
+@pytest.mark.parametrize(
+    ("servers", "words"),
+    [
+        ({}, r"experts ask servers that are not under `servers`: \['fast'\]"),
+        (
+            {"fast": {"model": "x"}, "slow": {"model": "y"}},
+            r"servers that no expert asks: \['slow'\]",
+        ),
+        ({"fast": {"model": "x", "prot": 1}}, "servers.fast.prot: Extra inputs"),
+        (
+            {"fast": {"model": "x", "arguments": {"speculative_model": "y"}}},
+            "--speculative-model does not exist in vLLM: write speculative_config",
+        ),
+    ],
+)
+def test_servers_that_do_not_belong_are_refused(write, servers, words):
+    with pytest.raises(ProfileError, match=words):
+        load_profile(write({**LANGUAGE, "servers": servers}))
