@@ -1,4 +1,5 @@
 # make demo   set up, run a real miner against bundled queries, score it, write out/demo/
+# make demo-vlm  the same with a vLLM server on the CPU as second level (scripts/install_vllm.sh --cpu)
 # make test   set up, run the tests
 # make lint   style and types
 # make clean  take away the virtual environment and what was written
@@ -10,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean setup
+.PHONY: demo demo-vlm test lint clean setup
 
 setup: .venv/.core
 
@@ -30,6 +31,10 @@ setup: .venv/.core
 
 demo: .venv/.core
 	$(BIN)/natix-miner demo
+
+demo-vlm: .venv/.core
+	@test -x .venv-vllm/bin/vllm || { echo "vLLM is missing: scripts/install_vllm.sh --cpu"; exit 1; }
+	$(BIN)/natix-miner demo --profile configs/embedded-vlm.yaml --out out/demo-vlm
 
 test: .venv/.test
 	$(BIN)/python -m pytest
