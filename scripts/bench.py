@@ -1,10 +1,10 @@
 """Measures speed and memory on this machine: medians of several runs, ratios within one run.
 
-    .venv/bin/python scripts/bench.py [judge] [scoring] [wire] [miner] [baseline] [--json FILE]
+    .venv/bin/python scripts/bench.py [SECTION...] [--json FILE]
 
-Without names everything is measured. Each goal is printed beside its figure; a figure that falls
-short is printed as it is. Run it on a quiet machine: a busy one is slower, and the table does not
-know.
+Sections: judge, scoring, wire, miner, baseline, vlm (needs scripts/install_vllm.sh); without any,
+all are measured. Each goal is printed beside its figure; one that falls short is printed as it is.
+Run it on a quiet machine: a busy one is slower, and the table does not know.
 """
 
 from __future__ import annotations
@@ -87,7 +87,12 @@ def sections() -> dict[str, Callable[[], list[Figure]]]:
 
         return measure_baseline()
 
-    return {f.__name__: f for f in (judge, scoring, wire, miner, baseline)}
+    def vlm() -> list[Figure]:
+        from bench_vlm import measure_vlm
+
+        return measure_vlm()
+
+    return {f.__name__: f for f in (judge, scoring, wire, miner, baseline, vlm)}
 
 
 def machine() -> dict[str, object]:
