@@ -66,7 +66,7 @@ async def test_a_running_engine_can_be_looked_at(spawn):
         ["sh", "-c", "echo $GREETING $NATIX_MINER_SERVER; sleep 1000"], GREETING="hi"
     )
     await printed(process, f"hi fast@{Owner.this()}")
-    assert len(process.pids()) == 2
+    await soon(lambda: len(process.pids()) == 2, PROMPT, "the shell and its child")
     assert process.pid not in process.pids()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):

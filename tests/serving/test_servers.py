@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import time
@@ -22,7 +23,14 @@ from tests.serving.launching import KEY, plan_stand_in, soon, tell
 
 PROMPT = 10.0
 QUESTION = Question(before="roadwork?")
-QUICK = {"first_seconds": 0.05, "longest_seconds": 0.2}
+QUICK = {"first_seconds": 0.2, "longest_seconds": 0.2}
+
+
+class LongestPauses(random.Random):
+    """Jitter that never shortens a pause: whoever looks now and then sees each of them."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
 
 
 def section(*options: str, **settings: object) -> ServerSettings:
@@ -36,7 +44,9 @@ async def serve(tmp_path):
     begun: list[Servers] = []
 
     async def start(prepare=plan_stand_in, in_folder: Path = tmp_path, **sections) -> Servers:
-        servers = Servers(sections, ServingSettings(folder=in_folder), prepare=prepare)
+        servers = Servers(
+            sections, ServingSettings(folder=in_folder), prepare=prepare, rng=LongestPauses()
+        )
         begun.append(servers)
         await servers.start()
         return servers
