@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -290,9 +291,7 @@ def test_mirroring_turns_pictures_and_patches_alike() -> None:
 
 
 def test_a_worker_feeds_the_same_batches_as_none() -> None:
-    def make(index: int) -> samples.Batch:
-        return samples.make_windows(2, index, Mixture(), shrink=12)
-
+    make = partial(samples.make_windows, 2, mixture=Mixture(), shrink=12)
     feeds = [fed(make, 5, 2, worker) for worker in (False, True)]
     for _ in range(4):
         one, two = (next(feed) for feed in feeds)

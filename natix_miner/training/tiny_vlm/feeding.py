@@ -22,7 +22,8 @@ def fed(make: Callable[[int], Batch], seed: int, reuse: int, worker: bool) -> It
     """Endless batches: every `reuse`-th is `make(0)`, `make(1)`, ..., the others are earlier ones
     again; half of all mirrored. What comes follows from `make` and the seed alone.
 
-    `worker` makes them in a process of their own, which ends with this one.
+    `worker` makes them in a process of their own, which ends with this one; `make` must be
+    picklable then.
     """
     rng = np.random.default_rng((seed, 1))
     kept: list[Batch] = []
@@ -56,7 +57,8 @@ def _numbers() -> Iterator[int]:
 
 
 def _from_worker(make: Callable[[int], Batch]) -> Iterator[Batch]:
-    context = multiprocessing.get_context("fork")
+    # Not forked: a copy of a process with threads may wait for ever for a lock one of them held.
+    context = multiprocessing.get_context("spawn")
     line: Any = context.Queue(maxsize=AHEAD)
     worker = context.Process(target=_work, args=(line, make, os.getpid()), daemon=True)
     worker.start()

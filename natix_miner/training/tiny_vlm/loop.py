@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -146,13 +147,13 @@ def _batches(
     plan: Plan, mixture: Mixture, teacher: Teacher | None, part: Callable[[], float]
 ) -> Iterator[tuple[Batch, bool]]:
     """Windows up to the share `looking`, whole pictures (True) up to the end."""
-    windows = fed(lambda index: make_windows(plan.seed, index, mixture, plan.shrink),
-                  plan.seed, plan.reuse, plan.worker)  # fmt: skip
+    make = partial(make_windows, plan.seed, mixture=mixture, shrink=plan.shrink)
+    windows = fed(make, plan.seed, plan.reuse, plan.worker)
     while part() < plan.looking:
         yield next(windows), False
     windows.close()  # type: ignore[attr-defined]
-    wholes = fed(lambda index: make_batch(plan.seed, index, mixture, teacher, plan.shrink),
-                 plan.seed, 1, plan.worker)  # fmt: skip
+    make = partial(make_batch, plan.seed, mixture=mixture, teacher=teacher, shrink=plan.shrink)
+    wholes = fed(make, plan.seed, 1, plan.worker)
     while part() < 1:
         yield next(wholes), True
     wholes.close()  # type: ignore[attr-defined]
