@@ -23,10 +23,12 @@ setup: .venv/.core
 	$(PIP) --editable .
 	@touch $@
 
-# The tests cover the classifier extra and the training script, so they need torch as well.
+# The tests cover the detectors and the training scripts, so they need torch as well. ultralytics comes
+# without its dependencies: opencv-python would overwrite opencv-python-headless and want libGL.
 .venv/.test: .venv/.core
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[classifier,train,test]'
+	$(PIP) --editable '.[detectors,memory,train,test]'
+	$(PIP) --no-deps ultralytics ultralytics-thop polars polars-runtime-32 psutil
 	@touch $@
 
 demo: .venv/.core

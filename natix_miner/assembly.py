@@ -31,7 +31,12 @@ def build_judge(
     when its servers cannot be spawned, CatalogueError when a model is not known.
     """
     servers = build_servers(profile, clock) if profile.servers else None
-    surroundings = Surroundings(profile.folder, servers.by_name() if servers else {}, clock)
+    surroundings = Surroundings(
+        profile.folder,
+        servers.by_name() if servers else {},
+        clock,
+        catalogue=profile.path(profile.catalogue),
+    )
     experts = {
         name: family_of(settings.type).build(name, settings, surroundings)
         for section in profile.experts

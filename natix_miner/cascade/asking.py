@@ -45,7 +45,7 @@ async def ask(
         _give_up(task)
         breaker.undecided()
         raise
-    opinion = _opinion(expert.name, task, limit, clock.monotonic() - started)
+    opinion = _opinion(expert, task, limit, clock.monotonic() - started)
     if opinion.status is Status.OK:
         breaker.succeeded()
     elif opinion.status is Status.SKIPPED or (
@@ -58,7 +58,8 @@ async def ask(
     return opinion
 
 
-def _opinion(name: str, task: asyncio.Task[Look], limit: float, seconds: float) -> Opinion:
+def _opinion(expert: Expert, task: asyncio.Task[Look], limit: float, seconds: float) -> Opinion:
+    name, votes = expert.name, expert.votes
     if not task.done():
         _give_up(task)
         return Opinion(
@@ -91,25 +92,33 @@ def _opinion(name: str, task: asyncio.Task[Look], limit: float, seconds: float) 
             seconds=seconds,
         )
     look = task.result()
-    if not isinstance(look, Look) or not _is_probability(look.probability):
-        said = look.probability if isinstance(look, Look) else look
-        return Opinion(
-            expert=name,
-            status=Status.INVALID,
-            detail=f"said {said!r}, which is no probability in [0, 1]"[:300],
-            seconds=seconds,
-        )
+    nonsense = _nonsense(look, votes)
+    if nonsense:
+        return Opinion(expert=name, status=Status.INVALID, detail=nonsense[:300], seconds=seconds)
     return Opinion(
         expert=name,
         status=Status.OK,
-        probability=float(look.probability),
+        probability=None if look.probability is None else float(look.probability),
         calibrated=look.calibrated,
         evidence=look.evidence,
         detail=look.detail,
         seconds=seconds,
         trust=min(max(look.trust, 0.0), 1.0) if math.isfinite(look.trust) else 0.0,
         by=look.by,
+        conditions={name: float(value) for name, value in look.conditions.items()},
     )
+
+
+def _nonsense(look: object, votes: bool) -> str:
+    """What is wrong with the answer of an expert; empty when nothing is."""
+    if not isinstance(look, Look):
+        return f"said {look!r}, which is no look"
+    if (look.probability is None) is votes or (votes and not _is_probability(look.probability)):
+        return f"said {look.probability!r}, which is no probability in [0, 1]"
+    for name, value in look.conditions.items():
+        if not _is_probability(value):
+            return f"said {value!r} of the condition {name!r}, which is not in [0, 1]"
+    return ""
 
 
 def _is_probability(value: object) -> bool:

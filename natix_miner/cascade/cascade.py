@@ -142,8 +142,11 @@ def _entered(
                 detail=opinion.detail,
                 trust=opinion.trust,
                 by=opinion.by,
+                conditions=dict(opinion.conditions),
                 evidence=tuple(
-                    EvidenceTrace(what=seen.what, score=seen.score, box=seen.box)
+                    EvidenceTrace(
+                        what=seen.what, score=seen.score, box=seen.box, outline=seen.outline
+                    )
                     for seen in opinion.evidence
                 ),
             )
@@ -157,4 +160,5 @@ def _entered(
         probability=pooled.probability if pooled else None,
         disagreement=pooled.disagreement if pooled else None,
         ms=seconds * 1000.0,
+        slowest=max(experts, key=lambda expert: expert.ms).name if experts else None,
     )

@@ -64,11 +64,12 @@ class PictureTrace(_Part):
 
 
 class EvidenceTrace(_Part):
-    """A place or phrase behind an opinion; box in pixels of the decoded frame."""
+    """A place or phrase behind an opinion; box and outline in pixels of the decoded frame."""
 
     what: str
     score: float
     box: tuple[float, float, float, float] | None
+    outline: tuple[tuple[float, float], ...] = ()
 
 
 class ExpertTrace(_Part):
@@ -85,6 +86,7 @@ class ExpertTrace(_Part):
     evidence: tuple[EvidenceTrace, ...]
     trust: float = 1.0  # factor of the weight in this one query
     by: str | None = None  # the server that answered, where one was asked
+    conditions: dict[str, float] = {}  # of the frame, each in [0, 1], from experts that tell them
 
 
 class LevelTrace(_Part):
@@ -97,7 +99,8 @@ class LevelTrace(_Part):
     log_odds: float | None  # pooled over all opinions so far; None while nothing is usable
     probability: float | None
     disagreement: float | None  # spread of the votes' log-odds
-    ms: float
+    ms: float  # experts run side by side: about the time of the slowest
+    slowest: str | None = None  # the expert that took longest
 
 
 class Answer(_Part):

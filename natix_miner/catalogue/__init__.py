@@ -2,7 +2,7 @@
 
 from natix_miner.catalogue.catalogue import Catalogue, Entry, load_catalogue
 from natix_miner.catalogue.model import KINDS, Checkpoint, Model, Parameters, Shape
-from natix_miner.catalogue.resolve import ResolvedModel, is_path, resolve_model
+from natix_miner.catalogue.resolve import ResolvedModel, is_path, located, resolve_model
 
 __all__ = [
     "KINDS",
@@ -15,5 +15,6 @@ __all__ = [
     "Shape",
     "is_path",
     "load_catalogue",
+    "located",
     "resolve_model",
 ]

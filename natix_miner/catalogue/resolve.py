@@ -52,6 +52,15 @@ def resolve_model(
             f"no server loads {entry.model.name}, a {entry.model.kind} model; what does: "
             f"{other.package or other.transformers or 'see its row'}"
         )
+    return located(entry, revision, catalogue)
+
+
+def located(entry: Entry, revision: str | None, catalogue: Path) -> ResolvedModel:
+    """Where a checkpoint lies: in its folder beside the catalogue when it was fetched there, else
+    in its repository at `revision`, or at the revision that the catalogue pins.
+
+    Raises CatalogueError when what was fetched is of another revision.
+    """
     pinned = revision or entry.checkpoint.revision
     fetched = fetched_to(entry, catalogue.parent)
     if fetched is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,18 +46,27 @@ class Pool(_Part):
     """Weights for one set of experts: log-odds = bias + sum of weight * calibrated log-odds.
 
     `size_bias` is added for frames of one size class (`natix_miner.images.SizeClass`): the same
-    experts raise more false alarms on whole frames than on small squares.
+    experts raise more false alarms on whole frames than on small squares. `condition_bias` times
+    its value in [0, 1] is added for each condition that an expert has told (night, haze).
     """
 
     weights: dict[str, Weight]
     bias: Shift = 0.0
     size_bias: dict[str, Shift] = {}
+    condition_bias: dict[str, Shift] = {}
 
-    def bias_for(self, size_class: str | None) -> float:
-        """The bias for a frame of this size class; one that was not fitted has no bias of its own,
-        a large frame that of frames."""
+    def bias_for(
+        self, size_class: str | None, conditions: Mapping[str, float] | None = None
+    ) -> float:
+        """The bias for a frame of this size class and these conditions; what was not fitted has no
+        bias of its own, a large frame that of frames."""
         fallback = self.size_bias.get("frame", 0.0) if size_class == "large-frame" else 0.0
-        return self.bias + self.size_bias.get(size_class or "", fallback)
+        told = conditions or {}
+        return (
+            self.bias
+            + self.size_bias.get(size_class or "", fallback)
+            + math.fsum(shift * told.get(name, 0.0) for name, shift in self.condition_bias.items())
+        )
 
 
 class FittedConsensus(_Part):

@@ -73,9 +73,11 @@ class _FittedPool(ABC):
 
     def pool(self, opinions: Iterable[Opinion], size_class: str | None = None) -> Pooled | None:
         """The pooled value of all usable opinions; None without one."""
+        opinions = tuple(opinions)
         usable = _usable(opinions)
         if not usable:
             return None
+        told = {name: value for o in opinions for name, value in o.conditions.items()}
         votes = {name: probability for name, (probability, _) in usable.items()}
         chosen = _best_pool(self._fitted.pools, frozenset(votes))
         weights = {
@@ -84,13 +86,14 @@ class _FittedPool(ABC):
         present = math.fsum(weights.values())
         if present <= 0.0:
             return _pooled(votes, dict.fromkeys(votes, 1.0 / len(votes)), 0.0, self._fitted)
-        scale, bias = self._scale(chosen, present, size_class)
+        scale, bias = self._scale(chosen, present, chosen.bias_for(size_class, told))
         weights = {name: weight * scale for name, weight in weights.items()}
         return _pooled(votes, weights, bias, self._fitted)
 
     @abstractmethod
-    def _scale(self, chosen: Pool, present: float, size_class: str | None) -> tuple[float, float]:
-        """Factor for the weights and bias, given the sum of the weights that are `present`."""
+    def _scale(self, chosen: Pool, present: float, bias: float) -> tuple[float, float]:
+        """Factor for the weights and the bias to add, given the sum of the weights that are
+        `present` and the pool's own bias for the frame."""
 
 
 class LogOddsPool(_FittedPool):
@@ -103,8 +106,8 @@ class LogOddsPool(_FittedPool):
 
     name = "log-odds"
 
-    def _scale(self, chosen: Pool, present: float, size_class: str | None) -> tuple[float, float]:
-        return math.fsum(chosen.weights.values()) / present, chosen.bias_for(size_class)
+    def _scale(self, chosen: Pool, present: float, bias: float) -> tuple[float, float]:
+        return math.fsum(chosen.weights.values()) / present, bias
 
 
 class GeometricMeanPool(_FittedPool):
@@ -117,7 +120,7 @@ class GeometricMeanPool(_FittedPool):
 
     name = "geometric-mean"
 
-    def _scale(self, chosen: Pool, present: float, size_class: str | None) -> tuple[float, float]:
+    def _scale(self, chosen: Pool, present: float, bias: float) -> tuple[float, float]:
         return 1.0 / present, 0.0
 
 

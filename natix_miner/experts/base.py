@@ -13,11 +13,12 @@ class Expert(ABC):
     """Anything that looks at a frame and says how probable roadwork is.
 
     `name` is the key of the expert in its profile, `version` identifies its weights and code
-    (a digest) and goes into the trace.
+    (a digest) and goes into the trace. One that does not vote (`votes`) only tells conditions.
     """
 
     name: str
     version: str
+    votes: bool = True
 
     async def start(self) -> None:  # noqa: B027 - nothing to load is fine
         """Load and warm up; raises ModelError with what to do when that cannot be done."""

@@ -19,6 +19,7 @@ from natix_miner.experts.base import Expert
 from natix_miner.experts.batching import BatchLimits
 from natix_miner.experts.vlm.pictures import EncodedViews
 from natix_miner.experts.vlm.port import Server
+from natix_miner.experts.weights.shared import SharedModels
 
 
 class ExpertSettings(BaseModel):
@@ -54,13 +55,16 @@ class Surroundings:
     """What an expert finds around it.
 
     Relative paths in its settings count from `folder`, where the profile lies; `servers` are those
-    of the profile by their names; `encoded_views` is shared by the experts that send pictures.
+    of the profile by their names; `encoded_views` is shared by the experts that send pictures,
+    `models` by those that load the same weights; `catalogue` is the list of models.
     """
 
     folder: Path
     servers: Mapping[str, Server] = field(default_factory=dict)
     clock: Clock = SYSTEM_CLOCK
     encoded_views: EncodedViews = field(default_factory=EncodedViews)
+    catalogue: Path = Path("models/catalogue.yaml")
+    models: SharedModels = field(default_factory=SharedModels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,14 @@ class Family:
 
     `build(name, settings, surroundings)` makes an unstarted expert. `split(settings)` turns one
     section into several experts with an opinion each, by the suffix of their names; the suffix ""
-    keeps the section's name.
+    keeps the section's name. One without `votes` tells conditions of the frame only.
     """
 
     type: str
     settings: builtins.type[ExpertSettings]
     build: Callable[[str, Any, Surroundings], Expert]
     split: Callable[[Any], dict[str, ExpertSettings]] | None = None
+    votes: bool = True
 
     def experts_of(self, name: str, settings: ExpertSettings) -> dict[str, ExpertSettings]:
         """The experts that the section `name` stands for, in order."""

@@ -29,7 +29,7 @@ class InProcessExpert(Expert):
         self.version = "not loaded"
         self._limits = limits
         self._clock = clock
-        self._batcher: MicroBatcher[Frame, Look] | None = None
+        self._batcher: MicroBatcher[tuple[Frame, Deadline], Look] | None = None
 
     @abstractmethod
     def load(self) -> None:
@@ -39,14 +39,23 @@ class InProcessExpert(Expert):
     def look_at(self, frames: list[Frame]) -> Sequence[Look | Exception]:
         """Judge a batch of frames, of any sizes; one result a frame, in order."""
 
+    def look_within(
+        self, frames: list[Frame], deadlines: list[Deadline]
+    ) -> Sequence[Look | Exception]:
+        """The same, knowing by when each is wanted: for experts that can do with less."""
+        return self.look_at(frames)
+
+    def _look(self, items: list[tuple[Frame, Deadline]]) -> Sequence[Look | Exception]:
+        return self.look_within([frame for frame, _ in items], [due for _, due in items])
+
     async def start(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self.load)
-        self._batcher = MicroBatcher(self.name, self.look_at, self._limits, self._clock)
+        self._batcher = MicroBatcher(self.name, self._look, self._limits, self._clock)
 
     async def look(self, frame: Frame, deadline: Deadline) -> Look:
         if self._batcher is None:
             raise ExpertError(f"expert {self.name!r} was asked before it was started")
-        return await asyncio.wrap_future(self._batcher.submit(frame))
+        return await asyncio.wrap_future(self._batcher.submit((frame, deadline)))
 
     async def close(self) -> None:
         if self._batcher is not None:

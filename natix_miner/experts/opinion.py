@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -21,12 +22,14 @@ class Evidence:
     """A place or a phrase that carried an opinion.
 
     `box` is (left, top, right, bottom) in pixels of the decoded frame, or None for the whole of it;
-    `score` is on the expert's own scale.
+    `outline` is the polygon of a mask there, where one is known; `score` is on the expert's own
+    scale.
     """
 
     what: str
     score: float
     box: tuple[float, float, float, float] | None = None
+    outline: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +37,26 @@ class Look:
     """The bare answer of an expert: probability of roadwork in [0, 1] and why.
 
     `trust` in [0, 1] scales the vote's weight in this one query (0 counts as missing); `by` names
-    the server that answered, where one was asked; `detail` is a remark for the trace.
+    the server that answered, where one was asked; `detail` is a remark for the trace. An expert
+    that does not vote leaves `probability` out and names `conditions` of the frame, each in [0, 1].
     """
 
-    probability: float
+    probability: float | None
     evidence: tuple[Evidence, ...] = ()
     calibrated: bool = False
     trust: float = 1.0
     by: str | None = None
     detail: str = ""
+    conditions: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
     """One expert's answer as the consensus sees it.
 
-    `probability` is set exactly when `status` is OK; `detail` says why it is not, or is the
-    expert's own remark; `seconds` is the time from asking to answering; `trust` and `by` as in
-    `Look`.
+    `probability` is set exactly when `status` is OK and the expert votes; `detail` says why it is
+    not, or is the expert's own remark; `seconds` is the time from asking to answering; `trust`,
+    `by` and `conditions` as in `Look`.
     """
 
     expert: str
@@ -63,6 +68,7 @@ class Opinion:
     seconds: float = 0.0
     trust: float = 1.0
     by: str | None = None
+    conditions: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def usable(self) -> bool:

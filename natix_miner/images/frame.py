@@ -69,15 +69,47 @@ class Frame:
         return int(self.pixels.shape[0])
 
 
+#: (a, b, c, d, e, f): x' = a x + b y + c, y' = d x + e y + f.
+Affine = tuple[float, float, float, float, float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A picture cut or scaled from a frame for one expert.
 
     `box` is (left, top, right, bottom) in pixels of the decoded frame, before any un-tilting;
-    `tilt_removed` the degrees by which the view was turned back.
+    `tilt_removed` the degrees by which the view was turned back. `to_frame` maps a place in
+    `pixels` (continuous, the upper left corner is 0, 0) to the frame; without it the view is its
+    `box` scaled. `mirrored` tells that left and right are exchanged.
     """
 
     name: str
     pixels: Pixels
     box: tuple[int, int, int, int]
     tilt_removed: float = 0.0
+    to_frame: Affine | None = None
+    mirrored: bool = False
+
+    def placed(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Where points (n, 2) of `pixels` lie in the frame."""
+        a, b, c, d, e, f = self.affine
+        matrix = np.array(((a, d), (b, e)))
+        return np.asarray(points, np.float64) @ matrix + (c, f)
+
+    def placed_boxes(self, boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The upright boxes (n, 4) in the frame around boxes (left, top, right, bottom) of
+        `pixels`."""
+        if not len(boxes):
+            return np.zeros((0, 4))
+        corners = np.asarray(boxes, np.float64)[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
+        placed = self.placed(corners).reshape(-1, 4, 2)
+        return np.concatenate((placed.min(1), placed.max(1)), axis=1)
+
+    @property
+    def affine(self) -> Affine:
+        """`to_frame`, or what stands for it."""
+        if self.to_frame is not None:
+            return self.to_frame
+        left, top, right, bottom = self.box
+        height, width = self.pixels.shape[:2]
+        return ((right - left) / width, 0.0, left, 0.0, (bottom - top) / height, top)

@@ -6,12 +6,14 @@ All functions are pure. Only `enlarged` enlarges; shrinking averages areas.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import overload
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from natix_miner.images.frame import Frame, Pixels, View
+from natix_miner.images.frame import Affine, Frame, Pixels, View
 
 Box = tuple[int, int, int, int]
 
@@ -51,14 +53,16 @@ def upright(frame: Frame, size: int | None = None, square: bool = False) -> View
     if min(wide, high) < MIN_SIDE:
         left, top, right, bottom = _frame_edges(frame)
         wide, high, tilt = frame.width, frame.height, 0.0
-    if tilt:
-        pixels = _turned_back(frame.pixels, tilt, left, top, wide, high)
-        box = _bounds(frame, tilt, left, top, left + wide, top + high)
-    else:
+    if not tilt:
         x, y = math.floor(left + frame.width / 2), math.floor(top + frame.height / 2)
         pixels = frame.pixels[y : y + high, x : x + wide]
         box = (x, y, x + wide, y + high)
-    return View("upright", pixels if size is None else shrink(pixels, size), box, tilt)
+        return View("upright", pixels if size is None else shrink(pixels, size), box)
+    pixels = _turned_back(frame.pixels, tilt, left, top, wide, high)
+    if size is not None:
+        pixels = shrink(pixels, size)
+    box = _bounds(frame, tilt, left, top, left + wide, top + high)
+    return View("upright", pixels, box, tilt, _tilted(frame, tilt, left, top, wide, high, pixels))
 
 
 def enlarged(frame: Frame, size: int) -> View:
@@ -70,10 +74,26 @@ def enlarged(frame: Frame, size: int) -> View:
     height, width = view.pixels.shape[:2]
     scale = size / max(height, width)
     if scale <= 1.0:
-        return View("enlarged", view.pixels, view.box, view.tilt_removed)
+        return replace(view, name="enlarged")
     to = (max(1, round(width * scale)), max(1, round(height * scale)))
     grown = np.asarray(cv2.resize(view.pixels, to, interpolation=cv2.INTER_CUBIC), np.uint8)
-    return View("enlarged", grown, view.box, view.tilt_removed)
+    back = (width / to[0], height / to[1])
+    return replace(view, name="enlarged", pixels=grown, to_frame=_rescaled(view.to_frame, *back))
+
+
+def mirrored(view: View) -> View:
+    """The same view with left and right exchanged."""
+    pixels = view.pixels[:, ::-1]
+    a, b, c, d, e, f = view.affine
+    width = view.pixels.shape[1]
+    back = (-a, b, c + a * width, -d, e, f + d * width)
+    return replace(
+        view,
+        name=f"{view.name}-mirrored",
+        pixels=pixels,
+        to_frame=back,
+        mirrored=not view.mirrored,
+    )
 
 
 def tiles(
@@ -191,6 +211,34 @@ def _turned_back(
     matrix = np.column_stack((turn, shift))
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(pixels, matrix, (wide, high), flags=flags), np.uint8)
+
+
+def _tilted(
+    frame: Frame, tilt: float, left: float, top: float, wide: int, high: int, pixels: Pixels
+) -> Affine:
+    """From a place in the turned-back (and shrunk) rectangle to the frame."""
+    sine, cosine = math.sin(math.radians(tilt)), math.cos(math.radians(tilt))
+    upright_to_frame = (
+        cosine,
+        sine,
+        cosine * left + sine * top + frame.width / 2,
+        -sine,
+        cosine,
+        -sine * left + cosine * top + frame.height / 2,
+    )
+    return _rescaled(upright_to_frame, wide / pixels.shape[1], high / pixels.shape[0])
+
+
+@overload
+def _rescaled(affine: Affine, x: float, y: float) -> Affine: ...
+@overload
+def _rescaled(affine: None, x: float, y: float) -> None: ...
+def _rescaled(affine: Affine | None, x: float, y: float) -> Affine | None:
+    """The same mapping for a picture of which one pixel stands for `x` by `y` of before."""
+    if affine is None:
+        return None
+    a, b, c, d, e, f = affine
+    return (a * x, b * y, c, d * x, e * y, f)
 
 
 def _bounds(frame: Frame, tilt: float, left: float, top: float, right: float, bottom: float) -> Box:

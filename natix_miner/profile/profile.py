@@ -130,8 +130,13 @@ class Profile(Section):
         }
 
     def expert_names(self) -> frozenset[str]:
-        """The names of all experts, those that share a section one by one."""
-        return frozenset(name for section in self.experts for name in self.experts_of(section))
+        """The names of all experts that vote, those that share a section one by one."""
+        return frozenset(
+            name
+            for section, settings in self.experts.items()
+            if family_of(settings.type).votes
+            for name in self.experts_of(section)
+        )
 
     def path(self, path: Path) -> Path:
         """A path of the profile, counted from where the profile lies."""

@@ -1,0 +1,42 @@
+"""Tiny models with random weights in the genuine file formats, one module a family.
+
+They show that files load and results have the right form; what they say of a picture means
+nothing. Every module here has
+
+- `MODELS`: name -> function(folder) that writes the saved model into that folder,
+- `EXPERTS`: name -> (model, section): an expert of the demonstration profile and the model whose
+  path its `folder` (or `file`) key is set to; a section without such a key needs none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+
+Maker = Callable[[Path], None]
+
+
+def modules() -> list:
+    """The modules of this folder."""
+    return [
+        importlib.import_module(f"{__name__}.{module.name}")
+        for module in pkgutil.iter_modules(__path__)
+    ]
+
+
+def makers() -> dict[str, Maker]:
+    """Every tiny model by name."""
+    return {name: maker for module in modules() for name, maker in module.MODELS.items()}
+
+
+def make(name: str, folder: Path) -> Path:
+    """Write one model into `folder`/name, unless it is there; its folder."""
+    where = folder / name
+    if not where.exists():
+        half = folder / f".{name}"
+        half.mkdir(parents=True, exist_ok=True)
+        makers()[name](half)
+        half.rename(where)
+    return where
