@@ -92,6 +92,10 @@ def measure_baseline() -> list[Figure]:
 def make_vit(folder: Path) -> Path:
     """A ViT-B/16 with random weights in the format of the official baseline."""
     import torch
+
+    from natix_miner.torch_stack import make_torchvision_importable
+
+    make_torchvision_importable()
     from transformers import ViTConfig, ViTForImageClassification
 
     torch.manual_seed(72)

@@ -32,6 +32,10 @@ def main() -> int:
     bt = load_sdk()
 
     from PIL import Image
+
+    from natix_miner.torch_stack import make_torchvision_importable
+
+    make_torchvision_importable()
     from transformers import pipeline
 
     from natix_miner.neuron.synapse import ImageSynapse

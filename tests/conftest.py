@@ -19,6 +19,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _torchvision_imports() -> None:
+    """transformers, which tests use as a reference, imports torchvision where it is installed."""
+    from natix_miner.torch_stack import make_torchvision_importable
+
+    make_torchvision_importable()
+
+
 class _JumpingSelector(selectors.DefaultSelector):
     """Never waits: moves virtual time on by as much as the loop wanted to sleep."""
 

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "natix_miner"
 
 #: Rooms from the bottom up; a module may import its own row and those above it in this list.
 ROWS = (
-    {"__init__", "errors", "clock", "log_odds", "sections", "breaker"},
+    {"__init__", "errors", "clock", "log_odds", "sections", "breaker", "torch_stack"},
     {"catalogue"},
     {"query"},
     {"images"},

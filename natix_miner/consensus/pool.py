@@ -16,6 +16,8 @@ from natix_miner.log_odds import expit, logit
 LOWEST, HIGHEST = 0.001, 0.999
 #: The validator rounds 0.5 down to "none"; an answer says which side it is on.
 TIE = 0.4999
+#: A share of all weights that counts as none: scaling it up would only scale up its rounding.
+NOTHING = 1e-9
 _UNCALIBRATED = Platt()
 
 
@@ -84,7 +86,7 @@ class _FittedPool(ABC):
             name: chosen.weights.get(name, 0.0) * trust for name, (_, trust) in usable.items()
         }
         present = math.fsum(weights.values())
-        if present <= 0.0:
+        if present <= NOTHING * math.fsum(chosen.weights.values()):
             return _pooled(votes, dict.fromkeys(votes, 1.0 / len(votes)), 0.0, self._fitted)
         scale, bias = self._scale(chosen, present, chosen.bias_for(size_class, told))
         weights = {name: weight * scale for name, weight in weights.items()}

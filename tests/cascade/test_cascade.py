@@ -265,3 +265,45 @@ def test_short_time_because_of_the_query_is_not_held_against_the_expert(virtual,
     judge(virtual, cascade, make_frame(), seconds=0.3)
     outcome, _ = judge(virtual, cascade, make_frame())
     assert statuses(outcome)["slow"] == "ok"
+
+
+def test_an_expert_that_does_not_vote_tells_conditions_to_consensus_and_trace(
+    virtual, build, make_frame
+):
+    voter = ScriptedExpert("a", 0.6)
+    teller = ScriptedExpert("sky", Look(None, conditions={"night": 0.5}), seconds=0.2)
+    teller.votes = False
+    cascade = build([voter, teller])
+    cascade.consensus = LogOddsPool(
+        FittedConsensus(
+            calibrations={},
+            pools=(Pool(weights={"a": 1.0}, condition_bias={"night": -2.0, "haze": 5.0}),),
+        )
+    )
+    outcome, _ = judge(virtual, cascade, make_frame())
+    level = outcome.levels[0]
+    assert level.log_odds == pytest.approx(math.log(0.6 / 0.4) - 1.0)
+    told = next(e for e in level.experts if e.name == "sky")
+    assert (told.status, told.probability, told.weight) == ("ok", None, 0.0)
+    assert told.conditions == {"night": 0.5}
+    assert level.slowest == "sky"
+    assert level.ms == pytest.approx(200.0)
+
+
+@pytest.mark.parametrize(
+    ("says", "votes"),
+    [
+        (Look(None), True),
+        (Look(0.5), False),
+        (Look(None, conditions={"night": 1.5}), False),
+        (Look(0.5, conditions={"night": math.nan}), True),
+    ],
+)
+def test_a_missing_vote_a_vote_too_many_and_an_absurd_condition_are_invalid(
+    virtual, build, make_frame, says, votes
+):
+    odd = ScriptedExpert("odd", says)
+    odd.votes = votes
+    outcome, _ = judge(virtual, build([odd, ScriptedExpert("b", 0.7)]), make_frame())
+    assert statuses(outcome) == {"odd": "invalid", "b": "ok"}
+    assert outcome.answer.prediction == pytest.approx(0.7)

@@ -44,15 +44,24 @@ def document() -> dict:
                         "weight": 0.5,
                         "ms": 2.5,
                         "detail": "",
-                        "evidence": [{"what": "cone", "score": 0.7, "box": [1.0, 2.0, 3.0, 4.0]}],
+                        "evidence": [
+                            {
+                                "what": "cone",
+                                "score": 0.7,
+                                "box": [1.0, 2.0, 3.0, 4.0],
+                                "outline": [[1.0, 2.0], [3.0, 2.0], [2.0, 4.0]],
+                            }
+                        ],
                         "trust": 0.9,
                         "by": "fast",
+                        "conditions": {"night": 0.25},
                     }
                 ],
                 "log_odds": 1.39,
                 "probability": 0.8,
                 "disagreement": 0.0,
                 "ms": 2.6,
+                "slowest": "network",
             }
         ],
         "answer": {"prediction": 0.8, "reason": "all-levels", "level": "glance"},

@@ -28,6 +28,7 @@ opinions = st.lists(
         expert=st.sampled_from(NAMES),
         status=st.sampled_from(list(Status)),
         probability=st.none() | any_float | st.floats(0.0, 1.0),
+        conditions=st.dictionaries(st.sampled_from(NAMES), st.floats(0.0, 1.0)),
     ),
     max_size=6,
 )
@@ -46,6 +47,7 @@ fits = st.builds(
             weights=st.dictionaries(st.sampled_from(NAMES), st.floats(0.0, 100.0), max_size=4),
             bias=st.floats(-50.0, 50.0),
             size_bias=st.dictionaries(SIZES, st.floats(-50.0, 50.0)),
+            condition_bias=st.dictionaries(st.sampled_from(NAMES), st.floats(-50.0, 50.0)),
         ),
         min_size=1,
         max_size=3,
@@ -167,3 +169,9 @@ def test_disagreement_is_the_spread_of_the_log_odds():
     pooled = LogOddsPool(equal_weights(frozenset("ab"))).pool(said(a=0.9, b=0.1))
     assert pooled.disagreement == pytest.approx(math.log(9.0))
     assert LogOddsPool(equal_weights(frozenset("ab"))).pool(said(a=0.9)).disagreement == 0.0
+
+
+def test_a_weight_too_small_to_scale_up_counts_as_none():
+    fitted = FittedConsensus(calibrations={}, pools=(Pool(weights={"a": 2e-311, "b": 1.0}),))
+    pooled = LogOddsPool(fitted).pool(said(a=0.8))
+    assert pooled.log_odds == pytest.approx(math.log(4.0))

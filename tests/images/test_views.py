@@ -8,7 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from natix_miner.images import Frame, enlarged, measure, shrink, tiles, upright, whole
+from natix_miner.images import (
+    Frame,
+    View,
+    enlarged,
+    measure,
+    mirrored,
+    shrink,
+    tiles,
+    upright,
+    whole,
+)
 from natix_miner.images.generations import letterbox, tilt_picture
 
 
@@ -167,3 +177,50 @@ def test_enlarged_cuts_the_padding_and_grows_what_is_left() -> None:
 
 def test_enlarged_shrinks_what_is_larger() -> None:
     assert enlarged(frame_of(chequered(300, 900)), 448).pixels.shape == (149, 448, 3)
+
+
+def red_dot(view: View) -> np.ndarray:
+    """Where the middle of the red dot lies in a view, weighted by redness."""
+    red = view.pixels[..., 0].astype(float) - view.pixels[..., 2]
+    red[red < 60] = 0.0
+    y, x = np.indices(red.shape) + 0.5
+    return np.array([(red * x).sum(), (red * y).sum()]) / red.sum()
+
+
+@pytest.mark.parametrize("tilt", [0.0, 9.0, -14.0])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        upright,
+        lambda frame: upright(frame, 120),
+        lambda frame: enlarged(frame, 448),
+        lambda frame: mirrored(upright(frame, 120)),
+        lambda frame: mirrored(whole(frame, 150)),
+        lambda frame: mirrored(mirrored(enlarged(frame, 448))),
+    ],
+)
+def test_what_is_seen_in_a_view_is_found_again_in_the_frame(tilt, cut) -> None:
+    pixels = np.full((300, 400, 3), 120, np.uint8)
+    pixels[180:188, 230:238] = (250, 0, 0)
+    frame = frame_of(tilt_picture(pixels, tilt) if tilt else pixels)
+    where = red_dot(whole(frame, 400))
+    view = cut(frame)
+    seen = red_dot(view)
+    assert view.placed(seen[None]) == pytest.approx(where[None], abs=1.0)
+    box = np.concatenate((seen - 2, seen + 2))[None]
+    left, top, right, bottom = view.placed_boxes(box)[0]
+    assert left < where[0] < right
+    assert top < where[1] < bottom
+
+
+def test_no_boxes_stay_no_boxes() -> None:
+    view = whole(frame_of(chequered(100, 100)), 50)
+    assert view.placed_boxes(np.zeros((0, 4))).shape == (0, 4)
+
+
+def test_a_mirrored_tile_lies_where_the_tile_lay() -> None:
+    tile = tiles(frame_of(chequered(720, 1280)), 448)[-1]
+    other = mirrored(tile)
+    assert np.array_equal(other.pixels, tile.pixels[:, ::-1])
+    whole_tile = np.array([[0.0, 0.0, tile.pixels.shape[1], tile.pixels.shape[0]]])
+    assert other.placed_boxes(whole_tile) == pytest.approx(np.array([tile.box], float))

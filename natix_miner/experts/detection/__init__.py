@@ -1,4 +1,4 @@
-"""What detectors share: their result, their vocabularies, and the way from boxes to a probability."""
+"""What detectors share: result, vocabularies, the way from boxes to a probability."""
 
 from natix_miner.experts.detection.detections import Detections, outline_of
 from natix_miner.experts.detection.expert import DetectorExpert

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt
 
 from natix_miner.errors import ModelError
-from natix_miner.experts.family import ExpertSettings, Family, Surroundings
+from natix_miner.experts.family import Family, Surroundings
 from natix_miner.experts.in_process import InProcessExpert
+from natix_miner.experts.looking import LookingSettings, cut_views
 from natix_miner.experts.opinion import Evidence, Look
-from natix_miner.images import Frame, View, enlarged, tiles, upright, whole
+from natix_miner.images import Frame, View
 from natix_miner.images.network_input import LONG_SIDE, network_input
 from natix_miner.log_odds import expit
 
@@ -26,16 +27,13 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 
-class EmbeddedNetworkSettings(ExpertSettings):
-    """`model` is the ONNX file; `views` are the pictures cut from a frame, of which the most
-    alarming one (`combine: max`) or the average log-odds (`mean`) counts; `tiles` bounds how many
-    of those are cut; `threads` 0 takes all cores."""
+class EmbeddedNetworkSettings(LookingSettings):
+    """`model` is the ONNX file; of the views of a frame the most alarming one (`combine: max`) or
+    the average log-odds (`mean`) counts; `threads` 0 takes all cores."""
 
     type: Literal["embedded-network"] = "embedded-network"
     model: Path
-    views: tuple[Literal["whole", "upright", "enlarged", "tiles"], ...] = ("whole",)
     combine: Literal["max", "mean"] = "mean"
-    tiles: PositiveInt = 6
     threads: NonNegativeInt = 1
 
 
@@ -80,17 +78,7 @@ class EmbeddedNetwork(InProcessExpert):
         self._run([np.zeros((3, 224, 224), np.uint8)])
 
     def views(self, frame: Frame) -> list[View]:
-        cut: list[View] = []
-        for kind in self._settings.views:
-            if kind == "whole":
-                cut.append(whole(frame, LONG_SIDE))
-            elif kind == "upright":
-                cut.append(upright(frame, LONG_SIDE))
-            elif kind == "enlarged":
-                cut.append(enlarged(frame, LONG_SIDE))
-            else:
-                cut.extend(tiles(frame, LONG_SIDE, limit=self._settings.tiles))
-        return cut
+        return cut_views(frame, self._settings, LONG_SIDE)
 
     def look_at(self, frames: list[Frame]) -> Sequence[Look | Exception]:
         views = [(index, view) for index, frame in enumerate(frames) for view in self.views(frame)]
@@ -127,15 +115,15 @@ def _strongest_patch(view: View, patches: np.ndarray) -> Evidence:
     """The patch with the highest logit, as a box in the decoded frame."""
     rows, columns = patches.shape
     row, column = divmod(int(patches.argmax()), columns)
-    left, top, right, bottom = view.box
-    wide, high = (right - left) / columns, (bottom - top) / rows
-    box = (
-        left + column * wide,
-        top + row * high,
-        left + (column + 1) * wide,
-        top + (row + 1) * high,
+    height, width = view.pixels.shape[:2]
+    wide, high = width / columns, height / rows
+    in_view = np.array([[column * wide, row * high, (column + 1) * wide, (row + 1) * high]])
+    left, top, right, bottom = (float(side) for side in view.placed_boxes(in_view)[0])
+    return Evidence(
+        what=f"patch of {view.name}",
+        score=expit(float(patches[row, column])),
+        box=(left, top, right, bottom),
     )
-    return Evidence(what=f"patch of {view.name}", score=expit(float(patches[row, column])), box=box)
 
 
 FAMILY = Family(type="embedded-network", settings=EmbeddedNetworkSettings, build=EmbeddedNetwork)

@@ -21,6 +21,7 @@ from natix_miner.experts.family import ExpertSettings, Family, Surroundings
 from natix_miner.experts.in_process import InProcessExpert
 from natix_miner.experts.opinion import Look
 from natix_miner.images import Frame, View, whole
+from natix_miner.torch_stack import make_torchvision_importable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,6 +75,8 @@ class ImageClassifier(InProcessExpert):
         try:
             import torch
             from safetensors import SafetensorError
+
+            make_torchvision_importable()
             from transformers import AutoImageProcessor, AutoModelForImageClassification
         except ImportError as error:
             raise MissingExtraError(

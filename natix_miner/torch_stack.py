@@ -27,8 +27,7 @@ def torch_stack(expert: str, extra: str = "detectors") -> TorchStack:
     try:
         import torch
 
-        with _once:
-            _make_torchvision_importable(torch)
+        make_torchvision_importable()
         import transformers
     except ImportError as error:
         raise MissingExtraError(
@@ -39,27 +38,37 @@ def torch_stack(expert: str, extra: str = "detectors") -> TorchStack:
     return TorchStack(torch, transformers)
 
 
-def _make_torchvision_importable(torch: Any) -> None:
-    """Only a CUDA build of torchvision may be at hand beside a CPU torch. Its library does not load
-    then, and its import fails for want of two operators; their schemas and a CPU kernel for one
-    of them are all that the processors of transformers need of it."""
-    if _fragments:
-        return
-    try:
-        import torchvision
-    except ModuleNotFoundError:
-        return  # not installed: whoever needs it says so
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.impl("nms", _nms, "CPU")
-        _fragments.append(library)
-        import torchvision
+def make_torchvision_importable() -> None:
+    """Nothing to do where torchvision works, or is not installed.
 
-        torchvision.extension._has_ops = lambda: True  # asked before every nms
+    Only a CUDA build of it may be at hand beside a CPU torch. Its library does not load then, and
+    its import fails for want of two operators; their schemas and a CPU kernel for one of them are
+    all that the processors of transformers need of it.
+    """
+    with _once:
+        if _fragments:
+            return
+        try:
+            import torchvision  # noqa: F401
+        except ModuleNotFoundError:
+            return  # whoever needs it says so
+        except RuntimeError as error:
+            if "torchvision::nms" not in str(error):
+                raise
+            _stand_in()
+
+
+def _stand_in() -> None:
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.impl("nms", _nms, "CPU")
+    _fragments.append(library)
+    import torchvision
+
+    torchvision.extension._has_ops = lambda: True  # asked before every nms
 
 
 def _nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:
