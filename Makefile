@@ -1,5 +1,5 @@
 # make demo   set up, run a real miner against bundled queries, score it, write out/demo/
-# make demo-vlm  the same with a vLLM server on the CPU as second level (scripts/install_vllm.sh --cpu)
+# make demo-vlm  the same with a vLLM server on the CPU as last level (scripts/install_vllm.sh --cpu)
 # make test   set up, run the tests
 # make lint   style and types
 # make clean  take away the virtual environment and what was written

@@ -20,7 +20,7 @@ from natix_miner.sections import PictureLimits
 
 
 class ServerStatus(Protocol):
-    """How a server is doing: its state in a word, the reason for it, restarts so far."""
+    """How a server is doing: its state in a word, the reason for it, restarts and requests."""
 
     @property
     def state(self) -> str:
@@ -35,6 +35,11 @@ class ServerStatus(Protocol):
     @property
     def restarts(self) -> int:
         """How often it was started again."""
+        ...
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """What became of the questions to it so far, by a fixed word each."""
         ...
 
 

@@ -34,10 +34,9 @@ from natix_miner.training.export import (
 )
 from natix_miner.training.loop import Plan, train
 from natix_miner.training.network import DEVIATION, MEAN, STRIDE, PatchNetwork
-from natix_miner.training.samples import Mixture, Picture, load_street
+from natix_miner.training.samples import HELD_GROUPS, Mixture, Picture, held_out, load_street
 
 GENERATIONS = ("cropped", "letterboxed", "full-frame")
-HELD_GROUPS = ("bianka:RS_290", "bianka:DF_251")
 DRAWN_SEED, CALIBRATION_SEED, SIMULATION_SEED = 900_001, 900_002, 900_003
 
 
@@ -57,8 +56,7 @@ def run(options: argparse.Namespace) -> None:
     cv2.setNumThreads(1)
     started = time.monotonic()
     real = load_street(options.street, "train") if options.street else []
-    held = [picture for picture in real if _is_held(picture, options.hold_fold)]
-    taught = [picture for picture in real if not _is_held(picture, options.hold_fold)]
+    taught, held = held_out(real, options.hold_fold)
     _say(f"{len(taught)} real pictures to train on, {len(held)} held out")
     mixture = Mixture(tuple(taught), real_share=options.real_share)
     plan = Plan(
@@ -163,10 +161,6 @@ def _calibration(
 def _snapshot(network: PatchNetwork, path: Path) -> None:
     save_weights(network, path)
     _say(f"snapshot in {path}")
-
-
-def _is_held(picture: Picture, fold: str) -> bool:
-    return picture.fold == fold or (fold != "" and picture.group in HELD_GROUPS)
 
 
 def _say(line: str) -> None:

@@ -24,15 +24,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 
 from natix_miner.errors import NatixMinerError
-from natix_miner.training.samples import Mixture, Picture, load_street
+from natix_miner.training.samples import Mixture, Picture, held_out, load_street
 from natix_miner.training.tiny_vlm.architecture import make_model, parameters_of
 from natix_miner.training.tiny_vlm.folder import WEIGHTS, load_model, save_weights, write_folder
 from natix_miner.training.tiny_vlm.loop import Model, Plan, train
 from natix_miner.training.tiny_vlm.teacher import Teacher
 
 FIGURES = "figures.json"
-#: Never trained on, as with the embedded network: clips of this fold and these drives.
-HELD_FOLD, HELD_GROUPS = "1", ("bianka:RS_290", "bianka:DF_251")
+#: The clips never trained on, as with the embedded network (`held_out` adds whole drives).
+HELD_FOLD = "1"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,8 +101,7 @@ def _pictures(street: Path | None) -> tuple[list[Picture], list[Picture], list[P
         _say("no folder of real pictures (--street): drawn scenes alone")
         return [], [], []
     real = load_street(street, "train")
-    held = [p for p in real if p.fold == HELD_FOLD or p.group in HELD_GROUPS]
-    taught = [p for p in real if p.fold != HELD_FOLD and p.group not in HELD_GROUPS]
+    taught, held = held_out(real, HELD_FOLD)
     _say(f"{len(taught)} real pictures to train on, {len(held)} held out")
     return taught, held, load_street(street, "dev")
 

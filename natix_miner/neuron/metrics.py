@@ -95,7 +95,8 @@ class Metrics:
 
 
 class _ServerCollector(Collector):
-    """natix_server_up and natix_server_restarts_total, from the servers' own status."""
+    """natix_server_up, natix_server_restarts_total and natix_server_requests_total, from the
+    servers' own status."""
 
     def __init__(self, status: Callable[[], Mapping[str, ServerStatus]]) -> None:
         self._status = status
@@ -103,10 +104,17 @@ class _ServerCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         up = GaugeMetricFamily("natix_server_up", "1 when pictures are answered", labels=["server"])
         restarts = CounterMetricFamily("natix_server_restarts", "Restarts", labels=["server"])
+        requests = CounterMetricFamily(
+            "natix_server_requests",
+            "Questions by what became of them",
+            labels=["server", "outcome"],
+        )
         for name, status in self._status().items():
+            for outcome, count in status.requests.items():
+                requests.add_metric([name, outcome.replace("_", "-")], count)
             up.add_metric([name], float(status.state == "up"))
             restarts.add_metric([name], status.restarts)
-        return [up, restarts]
+        return [up, restarts, requests]
 
 
 def _or(value: float | None, otherwise: float) -> float:

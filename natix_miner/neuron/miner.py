@@ -3,7 +3,8 @@
 Order of starting: what can be wrong without loading anything (settings, wallet, port, snapshot
 file) comes first; the axon accepts only our own rehearsal until a whole question has gone through
 the real socket. Order of stopping: no new requests, wait for those in flight, refuse the rest,
-close the judge, then the journal, all within the drain time of the profile."""
+close the judge, then the journal, within the drain time of the profile; servers of
+vision-language models may take their own `stop_seconds` beyond it."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 
 from loguru import logger
 
@@ -105,7 +106,10 @@ class Servers:
 
     def status(self) -> Mapping[str, ServerStatus]:
         """How each is doing."""
-        return {name: supervisor.status for name, supervisor in self._supervisors.items()}
+        return {
+            name: replace(supervisor.status, requests=asdict(self._guarded[name].counts()))
+            for name, supervisor in self._supervisors.items()
+        }
 
     async def close(self) -> None:
         """Stop all side by side; takes as long as the most patient `stop_seconds` and 2 s at most.

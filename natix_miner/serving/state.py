@@ -24,7 +24,8 @@ class ServerStatus:
 
     `reason` says why it is not up: a sentence, and after it the last lines of its log where there
     are any; empty when it is up. `since` is when the state began (seconds since 1970), `restarts`
-    how often it was started again, `pid` its warden's process id while there is one.
+    how often it was started again, `pid` its warden's process id while there is one; `requests`
+    says what became of the questions so far (see `Counts`).
     """
 
     state: State
@@ -32,6 +33,7 @@ class ServerStatus:
     since: float = 0.0
     restarts: int = 0
     pid: int | None = None
+    requests: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,20 @@ class Mixture:
     pasted_share: float = 0.4
 
 
+#: Whole drives beside the fold that are never trained on: cameras that show no roadwork at all.
+HELD_GROUPS = ("bianka:RS_290", "bianka:DF_251")
+
+
+def held_out(pictures: list[Picture], fold: str) -> tuple[list[Picture], list[Picture]]:
+    """Pictures to train on, and those held out: the clips of `fold` and the held drives; none is
+    held out where `fold` is empty."""
+    held = [bool(fold) and (p.fold == fold or p.group in HELD_GROUPS) for p in pictures]
+    return (
+        [picture for picture, out in zip(pictures, held, strict=True) if not out],
+        [picture for picture, out in zip(pictures, held, strict=True) if out],
+    )
+
+
 def load_street(folder: Path, split: str) -> list[Picture]:
     """Read the pictures of one split from a folder with ``manifest.csv``.
 
