@@ -29,7 +29,9 @@ def judge(
     ] = False,
     save_views: Annotated[
         Path | None,
-        typer.Option(help="Write the pictures that the experts looked at into this folder."),
+        typer.Option(
+            help="Write what the experts looked at into this folder, and what they found there."
+        ),
     ] = None,
 ) -> None:
     """Is there roadwork in these pictures?
@@ -70,7 +72,7 @@ async def _judge_all(
             if verdict.probability is None:
                 code = code or 1
             if save_views is not None:
-                _save_views(the_judge, picture, profile, path, save_views, errors)
+                _save_views(the_judge, verdict, profile, path, save_views, errors)
     finally:
         await the_judge.close()
     return code
@@ -146,20 +148,30 @@ def _number(value: float | None) -> str:
 
 def _save_views(
     the_judge: Judge,
-    picture: bytes,
+    verdict: Verdict,
     profile: Profile,
     path: Path,
     folder: Path,
     errors: Console,
 ) -> None:
+    """Every view of every expert, and for those that found something a picture of it."""
     from PIL import Image
 
+    from natix_miner.cli.drawing import drawn
     from natix_miner.images import decode_picture
 
-    frame = decode_picture(picture, profile.pictures)
+    frame = decode_picture(verdict.query.picture, profile.pictures)
     folder.mkdir(parents=True, exist_ok=True)
-    for expert in the_judge.experts:
-        for view in expert.views(frame):
-            name = folder / f"{path.stem}.{expert.name}.{view.name}.png"
-            Image.fromarray(view.pixels).save(name)
-            errors.print(f"wrote {name}", markup=False, highlight=False)
+    made = {
+        f"{expert.name}.{view.name}": Image.fromarray(view.pixels)
+        for expert in the_judge.experts
+        for view in expert.views(frame)
+    }
+    for level in verdict.trace.levels:
+        for asked in level.experts:
+            if (found := drawn(frame, asked)) is not None:
+                made[f"{asked.name}.found"] = found
+    for name, image in made.items():
+        where = folder / f"{path.stem}.{name}.png"
+        image.save(where)
+        errors.print(f"wrote {where}", markup=False, highlight=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 QUERIES = ROOT / "natix_miner" / "demo" / "queries"
@@ -40,7 +41,10 @@ def test_pictures_are_judged_and_the_json_is_a_trace(pictures, tmp_path):
         assert 0.001 <= line["answer"]["prediction"] <= 0.999
         statuses = {e["name"]: e["status"] for level in line["levels"] for e in level["experts"]}
         assert set(statuses.values()) == {"ok"}
-    assert list(tmp_path.glob("*.network.whole.png"))
+    for picture in pictures:
+        assert (tmp_path / f"{picture.stem}.network.whole.png").is_file()
+        found = Image.open(tmp_path / f"{picture.stem}.network.found.png")
+        assert found.width >= 640
 
 
 def test_what_is_no_picture_is_told_and_the_others_are_judged(pictures, tmp_path):
