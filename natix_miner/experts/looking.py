@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import PositiveInt
 
 from natix_miner.experts.family import ExpertSettings
-from natix_miner.images import Frame, View, enlarged, mirrored, tiles, upright, whole
+from natix_miner.images import Frame, View, crops, enlarged, mirrored, tiles, upright, whole
 from natix_miner.images.repair import Repair, repaired
 
-ViewKind = Literal["whole", "upright", "enlarged", "tiles"]
+ViewKind = Literal["whole", "upright", "enlarged", "crops", "tiles"]
 
 
 class LookingSettings(ExpertSettings):
@@ -40,6 +40,8 @@ def cut_views(frame: Frame, settings: LookingSettings, size: int) -> list[View]:
             cut.append(upright(frame, size))
         elif kind == "enlarged":
             cut.append(enlarged(frame, size))
+        elif kind == "crops":
+            cut.extend(crops(frame, size))
         else:
             cut.extend(tiles(frame, size, limit=settings.tiles))
     cut = cut or [whole(frame, size)]

@@ -6,7 +6,7 @@ from natix_miner.images.base64_picture import decode_base64
 from natix_miner.images.decode import decode_picture
 from natix_miner.images.frame import Frame, Geometry, Pixels, SizeClass, View
 from natix_miner.images.geometry import measure
-from natix_miner.images.views import enlarged, mirrored, shrink, tiles, upright, whole
+from natix_miner.images.views import crops, enlarged, mirrored, shrink, tiles, upright, whole
 
 __all__ = [
     "Frame",
@@ -14,6 +14,7 @@ __all__ = [
     "Pixels",
     "SizeClass",
     "View",
+    "crops",
     "decode_base64",
     "decode_picture",
     "enlarged",

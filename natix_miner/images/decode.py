@@ -15,6 +15,7 @@
 | more than 100 JPEG scans                | BrokenPictureError (a small file could take hours)     |
 | grey, CMYK, YCCK (Adobe inverted)       | RGB; the profile (ICC) is left aside                   |
 | EXIF orientation in a JPEG              | applied; width and height are those of the turned one  |
+| EXIF focal length in a JPEG             | told in pixels of the frame; nonsense counts as none   |
 | MPO, animated PNG or WebP               | the first picture                                      |
 | PNG of 16 bits, palette, grey           | RGB of 8 bits                                          |
 | transparency                            | left aside: the stored colours are taken               |
@@ -38,6 +39,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from natix_miner.errors import BrokenPictureError, PictureFormatError, PictureTooLargeError
+from natix_miner.images.exif import focal_in_pixels
 from natix_miner.images.frame import Frame, Pixels
 from natix_miner.images.geometry import measure
 from natix_miner.images.headers import Header, read_header, sniff
@@ -107,7 +109,15 @@ def decode_picture(data: bytes, limits: PictureLimits) -> Frame:
         original_height=height,
         picture_format=picture_format,
         geometry=measure(pixels, width, height),
+        focal_pixels=_focal_pixels(header, pixels),
     )
+
+
+def _focal_pixels(header: Header, pixels: Pixels) -> float | None:
+    """The focal length at the scale the picture was decoded at."""
+    if header.focal_length is None:
+        return None
+    return focal_in_pixels(header.focal_length, pixels.shape[1], pixels.shape[0])
 
 
 def _divisor(longer_side: int, wanted: int) -> int:

@@ -50,6 +50,8 @@ class Frame:
 
     `pixels` may be smaller than the original (`original_width` x `original_height`): large JPEGs
     are decoded at the scale that is needed. `pixels` is read-only: experts share it.
+    `focal_pixels` is the camera's focal length in pixels of `pixels`, from EXIF; None where EXIF
+    says nothing of it, which is the rule: validators encode anew.
     """
 
     pixels: Pixels
@@ -57,6 +59,7 @@ class Frame:
     original_height: int
     picture_format: str
     geometry: Geometry
+    focal_pixels: float | None = None
 
     @property
     def width(self) -> int:

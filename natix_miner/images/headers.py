@@ -4,8 +4,7 @@ Pillow would read headers too, but it also parses EXIF, ICC, MPO, Photoshop and 
 about odd ones, and checks sizes only against a limit that is global to the process. So the header
 is walked here, and `essential` holds the file without the parts no pixel depends on.
 
-Sources: ITU-T T.81 annex B (JPEG), W3C PNG 3rd edition section 5, RFC 9649 (WebP), TIFF 6.0
-section 2 and CIPA DC-008 (EXIF orientation).
+Sources: ITU-T T.81 annex B (JPEG), W3C PNG 3rd edition section 5, RFC 9649 (WebP).
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from natix_miner.errors import (
     NotAPictureError,
     PictureFormatError,
 )
+from natix_miner.images.exif import exif_focal_length, exif_orientation
 
 #: Progressive JPEGs have some ten scans. Each costs a walk over all blocks, however few bytes it
 #: is, so that a small file of many thousand scans would keep the decoder busy for hours.
@@ -44,8 +44,8 @@ class Header:
     """What the header says of a picture.
 
     Width and height are in pixels as stored, before any turn. `orientation` is that of EXIF, 1-8,
-    read in JPEGs only. `plausible` is False when the file has no end
-    or cannot possibly hold so many pixels.
+    read in JPEGs only; so is `focal_length`, in millimetres as if on 35 mm film, None where nobody
+    tells it. `plausible` is False when the file has no end or cannot possibly hold so many pixels.
     """
 
     picture_format: str
@@ -54,6 +54,7 @@ class Header:
     essential: bytes
     orientation: int = 1
     plausible: bool = True
+    focal_length: float | None = None
 
 
 def sniff(data: bytes) -> str:
@@ -93,6 +94,7 @@ def read_header(data: bytes, picture_format: str) -> Header:
 
 def _jpeg(data: bytes) -> Header:
     position, size, orientation, arithmetic = 2, (0, 0), 1, False
+    exif = b""
     kept: list[bytes] = []
     kept_from = 0
     while True:
@@ -117,7 +119,8 @@ def _jpeg(data: bytes) -> Header:
             arithmetic = marker > 0xC8
         elif marker in _DISPENSABLE:
             if marker == 0xE1 and data.startswith(b"Exif\0\0", position + 2):
-                orientation = exif_orientation(data[position + 8 : end])
+                exif = data[position + 8 : end]
+                orientation = exif_orientation(exif)
             kept.append(data[kept_from:start])
             kept_from = end
         position = end
@@ -130,7 +133,9 @@ def _jpeg(data: bytes) -> Header:
     # Pillow refuses files without an end, unless somebody in the process told it not to.
     plausible = plausible and data.rfind(b"\xff\xd9", end) >= 0
     essential = b"".join((*kept, data[kept_from:])) if kept else data
-    return Header("JPEG", size[0], size[1], essential, orientation, plausible)
+    # The size may stand after the EXIF block.
+    focal = exif_focal_length(exif, *size) if min(size) > 0 else None
+    return Header("JPEG", size[0], size[1], essential, orientation, plausible, focal)
 
 
 def _jpeg_size(data: bytes, position: int) -> tuple[int, int]:
@@ -173,28 +178,6 @@ def _webp(data: bytes) -> Header:
     else:
         raise BrokenPictureError("the WebP file begins with no picture chunk")
     return Header("WEBP", size[0], size[1], data)
-
-
-def exif_orientation(tiff: bytes) -> int:
-    """The orientation (1-8) in the first directory of an EXIF block; 1 when absent or unreadable.
-
-    `tiff` begins with its byte-order mark. A damaged block is no reason to refuse a picture that
-    decodes, so nothing is raised.
-    """
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None:
-        return 1
-    try:
-        (offset,) = struct.unpack_from(order + "I", tiff, 4)
-        (entries,) = struct.unpack_from(order + "H", tiff, offset)
-        for entry in range(min(entries, 200)):
-            place = offset + 2 + 12 * entry
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, place)
-            if tag == 0x0112:
-                return value if kind == 3 and 1 <= value <= 8 else 1
-    except struct.error:
-        return 1
-    return 1
 
 
 _READERS = {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp}

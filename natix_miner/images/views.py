@@ -81,6 +81,35 @@ def enlarged(frame: Frame, size: int) -> View:
     return replace(view, name="enlarged", pixels=grown, to_frame=_rescaled(view.to_frame, *back))
 
 
+def crops(frame: Frame, size: int, share: float = 0.75) -> list[View]:
+    """The middle and the four corners of the `upright` picture, each `share` of its sides; none
+    where that would be less than 32 pixels."""
+    whole_view = upright(frame)
+    height, width = whole_view.pixels.shape[:2]
+    wide, high = round(width * share), round(height * share)
+    if min(wide, high) < MIN_SIDE:
+        return []
+    corners = [
+        ((width - wide) // 2, (height - high) // 2),
+        *((x, y) for y in (0, height - high) for x in (0, width - wide)),
+    ]
+    return [
+        _part(whole_view, f"crop-{number}", x, y, wide, high, size)
+        for number, (x, y) in enumerate(corners)
+    ]
+
+
+def _part(view: View, name: str, x: int, y: int, wide: int, high: int, size: int) -> View:
+    pixels = shrink(view.pixels[y : y + high, x : x + wide], size)
+    a, b, c, d, e, f = view.affine
+    moved = (a, b, a * x + b * y + c, d, e, d * x + e * y + f)
+    affine = _rescaled(moved, wide / pixels.shape[1], high / pixels.shape[0])
+    cut = replace(view, name=name, pixels=pixels, to_frame=affine)
+    left, top, right, bottom = cut.placed_boxes(np.array([[0, 0, *pixels.shape[1::-1]]]))[0]
+    box = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
+    return replace(cut, box=box)
+
+
 def mirrored(view: View) -> View:
     """The same view with left and right exchanged."""
     pixels = view.pixels[:, ::-1]

@@ -11,6 +11,7 @@ import pytest
 from natix_miner.images import (
     Frame,
     View,
+    crops,
     enlarged,
     measure,
     mirrored,
@@ -211,6 +212,27 @@ def test_what_is_seen_in_a_view_is_found_again_in_the_frame(tilt, cut) -> None:
     left, top, right, bottom = view.placed_boxes(box)[0]
     assert left < where[0] < right
     assert top < where[1] < bottom
+
+
+@pytest.mark.parametrize("tilt", [0.0, 9.0])
+def test_crops_cover_the_picture_and_know_where_they_lie(tilt) -> None:
+    pixels = np.full((300, 400, 3), 120, np.uint8)
+    pixels[146:154, 196:204] = (250, 0, 0)  # in the middle: every crop shows it
+    frame = frame_of(tilt_picture(pixels, tilt) if tilt else pixels)
+    where = red_dot(whole(frame, 400))
+    cut = crops(frame, 200)
+    assert len(cut) == 5
+    for view in cut:
+        assert max(view.pixels.shape) <= 200
+        assert view.placed(red_dot(view)[None]) == pytest.approx(where[None], abs=1.5)
+    corners = np.array([view.box for view in cut[1:]])
+    proper = np.array(upright(frame).box)
+    assert np.abs(corners[:, :2].min(0) - proper[:2]).max() <= 40 * bool(tilt) + 1
+    assert np.abs(corners[:, 2:].max(0) - proper[2:]).max() <= 40 * bool(tilt) + 1
+
+
+def test_a_tiny_picture_has_no_crops() -> None:
+    assert crops(frame_of(chequered(36, 36)), 200) == []
 
 
 def test_no_boxes_stay_no_boxes() -> None:

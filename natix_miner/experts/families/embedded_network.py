@@ -1,4 +1,5 @@
-"""The embedded network: a small convolutional net that scores patches, on ONNX Runtime.
+"""The embedded network: a small convolutional net that scores patches, on ONNX Runtime (or
+OpenVINO).
 
 Needs neither torch nor transformers. How it was trained and what it can do: models/README.md.
 """
@@ -9,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import NonNegativeInt
@@ -19,21 +20,21 @@ from natix_miner.experts.family import Family, Surroundings
 from natix_miner.experts.in_process import InProcessExpert
 from natix_miner.experts.looking import LookingSettings, cut_views
 from natix_miner.experts.opinion import Evidence, Look
+from natix_miner.experts.weights.onnx_files import OnnxRuntimeName, RunOnnx, open_onnx
 from natix_miner.images import Frame, View
 from natix_miner.images.network_input import LONG_SIDE, network_input
 from natix_miner.log_odds import expit
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
 
 class EmbeddedNetworkSettings(LookingSettings):
     """`model` is the ONNX file; of the views of a frame the most alarming one (`combine: max`) or
-    the average log-odds (`mean`) counts; `threads` 0 takes all cores."""
+    the average log-odds (`mean`) counts; `runtime` openvino needs the extra detectors; `threads` 0
+    takes all cores."""
 
     type: Literal["embedded-network"] = "embedded-network"
     model: Path
     combine: Literal["max", "mean"] = "mean"
+    runtime: OnnxRuntimeName = "onnxruntime"
     threads: NonNegativeInt = 1
 
 
@@ -46,35 +47,22 @@ class EmbeddedNetwork(InProcessExpert):
         super().__init__(name, settings.batch_limits())
         self._settings = settings
         self._path = surroundings.folder / settings.model
-        self._session: InferenceSession | None = None
+        self._network: RunOnnx | None = None
 
     def load(self) -> None:
-        import onnxruntime
-
         if not self._path.is_file():
             raise ModelError(
                 f"no network at {self._path}: give `model` of expert {self.name!r} an ONNX file "
                 "(scripts/train_embedded.py makes one)"
             )
-        data = self._path.read_bytes()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._settings.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Idle workers must not burn the cores that decoding and the other experts need.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
-        except Exception as error:
-            raise ModelError(f"{self._path} does not load as an ONNX model: {error}") from error
-        names = {output.name for output in session.get_outputs()}
+        network, names = open_onnx(self._path, self._settings.runtime, self._settings.threads)
         if not {"logit", "patch_logits"} <= names:
             raise ModelError(
                 f"{self._path} has outputs {sorted(names)}; an embedded network has "
                 "'logit' and 'patch_logits' (scripts/train_embedded.py writes them)"
             )
-        self._session = session
-        self.version = hashlib.sha256(data).hexdigest()[:16]
+        self._network = network
+        self.version = hashlib.sha256(self._path.read_bytes()).hexdigest()[:16]
         self._run([np.zeros((3, 224, 224), np.uint8)])
 
     def views(self, frame: Frame) -> list[View]:
@@ -96,17 +84,16 @@ class EmbeddedNetwork(InProcessExpert):
 
     def _run(self, inputs: list[np.ndarray]) -> list[tuple[float, np.ndarray]]:
         """The (logit, patch logits) of each input; inputs of one size share a forward pass."""
-        if self._session is None:
+        if self._network is None:
             raise ModelError(f"expert {self.name!r} was asked before it was loaded")
         outputs: list[tuple[float, np.ndarray]] = [(0.0, np.empty((0, 0)))] * len(inputs)
         order = sorted(range(len(inputs)), key=lambda index: inputs[index].shape)
-        feed = self._session.get_inputs()[0].name
         for _, group in groupby(order, key=lambda index: inputs[index].shape):
             chosen = list(group)
-            logits, patches = self._session.run(
-                ["logit", "patch_logits"], {feed: np.stack([inputs[index] for index in chosen])}
-            )
-            for index, logit, patch in zip(chosen, logits, patches, strict=True):
+            found = self._network(np.stack([inputs[index] for index in chosen]))
+            for index, logit, patch in zip(
+                chosen, found["logit"], found["patch_logits"], strict=True
+            ):
                 outputs[index] = (float(logit), patch)
         return outputs
 
