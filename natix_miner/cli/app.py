@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from natix_miner import __version__
-from natix_miner.cli import demo, journal, judge, models, plan, run, score, serve
+from natix_miner.cli import demo, journal, judge, memory, models, plan, run, score, serve
 from natix_miner.errors import NatixMinerError
 
 
@@ -58,3 +58,4 @@ app.command()(plan.plan)
 app.add_typer(journal.app, name="journal")
 app.add_typer(serve.app, name="serve")
 app.add_typer(models.app, name="models")
+app.add_typer(memory.app, name="memory")
