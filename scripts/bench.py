@@ -2,9 +2,10 @@
 
     .venv/bin/python scripts/bench.py [SECTION...] [--json FILE]
 
-Sections: judge, scoring, wire, miner, baseline, vlm (needs scripts/install_vllm.sh); without any,
-all are measured. Each goal is printed beside its figure; one that falls short is printed as it is.
-Run it on a quiet machine: a busy one is slower, and the table does not know.
+Sections: judge, scoring, wire, miner, baseline, experts (needs the extra detectors), vlm (needs
+scripts/install_vllm.sh); without any, all are measured. Each goal is printed beside its figure; one
+that falls short is printed as it is. Run it on a quiet machine: a busy one is slower, and the table
+does not know.
 """
 
 from __future__ import annotations
@@ -92,7 +93,12 @@ def sections() -> dict[str, Callable[[], list[Figure]]]:
 
         return measure_vlm()
 
-    return {f.__name__: f for f in (judge, scoring, wire, miner, baseline, vlm)}
+    def experts() -> list[Figure]:
+        from bench_experts import measure_experts
+
+        return measure_experts()
+
+    return {f.__name__: f for f in (judge, scoring, wire, miner, baseline, experts, vlm)}
 
 
 def machine() -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,9 @@ from natix_miner.cli.options import DEFAULT_PROFILE, ProfileOption
 from natix_miner.judge import Judge
 from natix_miner.profile import Profile, load_profile
 from natix_miner.query import Query
+
+#: Columns of the table where no terminal says how wide it is.
+PIPED_WIDTH = 140
 
 
 def judge(
@@ -45,7 +49,8 @@ def judge(
 async def _judge_all(
     paths: list[Path], profile: Profile, as_json: bool, save_views: Path | None
 ) -> int:
-    console, errors = Console(), Console(stderr=True)
+    errors = Console(stderr=True)
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     the_judge = build_judge(profile, wait_for_servers=math.inf)
     code = 0
     try:
@@ -104,7 +109,10 @@ def _tell(console: Console, path: Path, verdict: Verdict) -> None:
 
 
 def _table(trace: Trace) -> Table:
-    table = Table("level", "expert", "status", "said", "calibrated", "weight", "ms", "why")
+    table = Table()
+    for head in ("level", "expert", "status", "said", "calibrated", "weight", "ms"):
+        table.add_column(head, no_wrap=True)
+    table.add_column("why")
     for level in trace.levels:
         if not level.entered:
             table.add_row(level.name, "-", "not entered", "", "", "", "", level.why)
@@ -138,7 +146,9 @@ def _table(trace: Trace) -> Table:
 
 def _why(expert: ExpertTrace) -> str:
     """Who answered, and the remark or what was seen."""
-    saw = expert.detail or ", ".join(seen.what for seen in expert.evidence[:3])
+    told = ", ".join(f"{name} {value:.2f}" for name, value in expert.conditions.items())
+    seen = ", ".join(found.what for found in expert.evidence[:3])
+    saw = "; ".join(part for part in (seen, told, expert.detail) if part)
     return f"{expert.by}: {saw}" if expert.by else saw
 
 

@@ -4,8 +4,9 @@ They show that files load and results have the right form; what they say of a pi
 nothing. Every module here has
 
 - `MODELS`: name -> function(folder) that writes the saved model into that folder,
-- `EXPERTS`: name -> (model, section): an expert of the demonstration profile and the model whose
-  path its `folder` (or `file`) key is set to; a section without such a key needs none.
+- `EXPERTS`: name -> (model, section): an expert of the demonstration profile and the model it
+  loads, or None. Its `folder` is set to that model unless the section itself names a place
+  (`file`, `index`, ...), in which `{model}` stands for it. `depth.folder` names a second model.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
+
+from natix_miner.torch_stack import make_torchvision_importable
 
 Maker = Callable[[Path], None]
 
@@ -35,6 +38,7 @@ def make(name: str, folder: Path) -> Path:
     """Write one model into `folder`/name, unless it is there; its folder."""
     where = folder / name
     if not where.exists():
+        make_torchvision_importable()  # transformers imports it where it is installed
         half = folder / f".{name}"
         half.mkdir(parents=True, exist_ok=True)
         makers()[name](half)
