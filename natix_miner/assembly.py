@@ -14,6 +14,7 @@ from natix_miner.experts import Expert
 from natix_miner.experts.family import Surroundings, family_of
 from natix_miner.judge import Judge
 from natix_miner.profile import Profile
+from natix_miner.profile.licences import refuse_unaccepted
 
 if TYPE_CHECKING:
     from natix_miner.serving.servers import Servers
@@ -27,9 +28,11 @@ def build_judge(
     Starting it waits `wait_for_servers` seconds at most until every server is up or given up (the
     profile's `wait_seconds` by default).
 
-    Raises FittedFileError when the fitted consensus does not belong to the profile, ServingError
-    when its servers cannot be spawned, CatalogueError when a model is not known.
+    Raises LicenceError when the profile uses models whose terms it does not accept, FittedFileError
+    when the fitted consensus does not belong to the profile, ServingError when its servers cannot
+    be spawned, CatalogueError when a model is not known.
     """
+    refuse_unaccepted(profile)
     servers = build_servers(profile, clock) if profile.servers else None
     surroundings = Surroundings(
         profile.folder,

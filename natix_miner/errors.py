@@ -2,7 +2,8 @@
 
     NatixMinerError
     |-- ConfigurationError        a profile, an option or the environment is wrong
-    |   `-- ProfileError          the profile file itself
+    |   |-- ProfileError          the profile file itself
+    |   `-- LicenceError          a model's terms that the profile does not accept
     |-- PictureError              the bytes of a query are not a picture we judge
     |   |-- NotBase64Error
     |   |-- EmptyPictureError
@@ -47,6 +48,10 @@ class ConfigurationError(NatixMinerError):
 
 class ProfileError(ConfigurationError):
     """A profile file is missing, is not YAML, or says something we do not know."""
+
+
+class LicenceError(ConfigurationError):
+    """A profile uses models whose terms it does not accept; the message lists all of them."""
 
 
 class PictureError(NatixMinerError):

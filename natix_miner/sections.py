@@ -8,13 +8,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 
 class Section(BaseModel):
     """A frozen part of a profile; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def faults(error: ValidationError, whole: str = "") -> list[str]:
+    """Every fault with its place, `levels.0.name: Field required`; `whole` stands for the place of
+    what is wrong with all of it."""
+    told = []
+    for fault in error.errors():
+        place = ".".join(str(part) for part in fault["loc"]) or whole
+        told.append(f"{place}: {fault['msg']}" if place else str(fault["msg"]))
+    return told
 
 
 class PictureLimits(Section):

@@ -1,11 +1,12 @@
 """The checked list of models: which exist, where from, how large; and fetching them."""
 
 from natix_miner.catalogue.catalogue import Catalogue, Entry, load_catalogue
-from natix_miner.catalogue.model import KINDS, Checkpoint, Model, Parameters, Shape
+from natix_miner.catalogue.model import KINDS, Asset, Checkpoint, Model, Parameters, Shape
 from natix_miner.catalogue.resolve import ResolvedModel, is_path, located, resolve_model
 
 __all__ = [
     "KINDS",
+    "Asset",
     "Catalogue",
     "Checkpoint",
     "Entry",

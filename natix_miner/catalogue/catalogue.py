@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from natix_miner.catalogue.model import Checkpoint, Model
+from natix_miner.catalogue.model import Checkpoint, Evidence, Model
 from natix_miner.errors import CatalogueError
-from natix_miner.sections import Section
+from natix_miner.sections import Section, faults
 
 Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 
@@ -113,6 +113,15 @@ class Catalogue(Section):
         model = self.models[row]
         return tuple(Entry(f"{row}-{c.format}", row, model, c) for c in model.checkpoints)
 
+    def size_of(self, row: str) -> tuple[float, Evidence] | None:
+        """GB of a row's first checkpoint, or of its file that lies on no hub, and where the figure
+        comes from; None where nobody knows."""
+        model = self.models[row]
+        for entry in self.entries(row)[:1]:
+            size = entry.gigabytes
+            return None if size is None else (size, entry.checkpoint.size)
+        return None if model.asset is None else (model.asset.gigabytes, model.asset.size)
+
     def instead_of(self, model: Model) -> str:
         """The end of a sentence: what to take instead, or nothing."""
         return f"; instead: {', '.join(model.instead)}" if model.instead else ""
@@ -142,11 +151,8 @@ def load_catalogue(path: Path) -> Catalogue:
     try:
         return Catalogue.model_validate(content)
     except ValidationError as error:
-        faults = "\n".join(
-            f"  {'.'.join(str(part) for part in fault['loc']) or 'catalogue'}: {fault['msg']}"
-            for fault in error.errors()
-        )
-        raise CatalogueError(f"catalogue {path} has faults:\n{faults}") from error
+        told = "".join(f"\n  {fault}" for fault in faults(error, "catalogue"))
+        raise CatalogueError(f"catalogue {path} has faults:{told}") from error
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]

@@ -34,6 +34,7 @@ Trap = Literal[
     "pickle",
 ]
 BINDING: frozenset[str] = frozenset({"gated", "agpl", "non-commercial", "custom-terms"})
+FAMILY = r"^[a-z0-9][a-z0-9-]*$"
 Format = Literal["fp32", "bf16", "fp8", "w4", "nvfp4"]
 
 #: Bytes that one parameter of a linear layer takes. w4 is four bits and a 16-bit scale and zero
@@ -123,6 +124,14 @@ class Checkpoint(Section):
     note: str | None = None
 
 
+class Asset(Section):
+    """Weights that lie on no model hub: a package or a project offers the file under this name."""
+
+    file: Annotated[str, Field(min_length=1)]
+    gigabytes: PositiveFloat
+    size: Evidence = "computed"
+
+
 class Licence(Section):
     """`verified` is false where the name comes from memory; name `unknown` where nobody knows."""
 
@@ -131,7 +140,13 @@ class Licence(Section):
 
 
 class Model(Section):
-    """One row. A model that does not exist says `why`, and `instead` names keys that do."""
+    """One row. A model that does not exist says `why`, and `instead` names keys that do.
+
+    `adapter` is the family of experts that loads it (the `type` of a profile), `depth` for models
+    that a detector's `depth` section names; where there is none, `note` says why. `done_by` are the
+    families that do the job of a model that does not exist. `in_plans`: the plans for this miner
+    name it. `pass_gb`: what one picture's pass takes beside the weights, in fp32 (GB).
+    """
 
     name: Annotated[str, Field(min_length=1)]
     kind: Kind
@@ -139,10 +154,15 @@ class Model(Section):
     why: str | None = None
     instead: tuple[str, ...] = ()
     loads_with: LoadsWith = LoadsWith()
+    adapter: Annotated[str, Field(pattern=FAMILY)] | None = None
+    done_by: tuple[Annotated[str, Field(pattern=FAMILY)], ...] = ()
+    in_plans: bool = False
     parameters: Parameters | None = None
     shape: Shape | None = None
     tokens: Tokens = Tokens()
     checkpoints: tuple[Checkpoint, ...] = ()
+    asset: Asset | None = None
+    pass_gb: NonNegativeFloat | None = None
     licence: Licence = Licence(name="unknown", verified=False)
     traps: tuple[Trap, ...] = ()
     remote_code: bool = False
@@ -172,8 +192,14 @@ class Model(Section):
 
     @property
     def must_accept(self) -> bool:
-        """Whether its terms have to be accepted by name before it is fetched."""
-        return bool(BINDING & set(self.traps)) or self.licence.name == "unknown"
+        """Whether its terms have to be accepted by name before it is fetched or loaded."""
+        return self.exists and (bool(BINDING & set(self.traps)) or self.licence.name == "unknown")
+
+    @property
+    def terms(self) -> str:
+        """What is particular about its terms, in words."""
+        binding = sorted(BINDING & set(self.traps))
+        return ", ".join(binding) or "nobody has read its terms"
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Model:
@@ -181,6 +207,10 @@ class Model(Section):
             raise ValueError("a model that does not exist needs `why`")
         if not self.exists and self.checkpoints:
             raise ValueError("a model that does not exist has no checkpoints")
+        if not self.exists and self.adapter:
+            raise ValueError("nothing loads a model that does not exist: say `done_by`")
+        if self.exists and self.done_by:
+            raise ValueError("`done_by` is for models that do not exist: say `adapter`")
         formats = [checkpoint.format for checkpoint in self.checkpoints]
         if len(set(formats)) < len(formats):
             raise ValueError(f"one checkpoint a format, since the key names it: {formats}")

@@ -39,6 +39,12 @@ def list_command(
     existing: Annotated[
         bool, typer.Option("--exists/--all", help="Only models that exist.")
     ] = False,
+    plans: Annotated[
+        bool,
+        typer.Option(
+            "--plans", help="What the plans name: does it exist, what instead, who loads it."
+        ),
+    ] = False,
     catalogue: CataloguePath = DEFAULT_CATALOGUE,
     as_json: AsJson = False,
 ) -> None:
@@ -50,6 +56,13 @@ def list_command(
     if kind is not None and kind not in KINDS:
         raise typer.BadParameter(f"no kind {kind!r}; there are {', '.join(KINDS)}")
     found = _load(catalogue)
+    if plans:
+        if kind is not None or existing:
+            raise typer.BadParameter(
+                "--plans shows all that the plans name; leave --kind and --exists"
+            )
+        _show_plans(found, as_json)
+        return
     chosen = {
         key: model
         for key, model in found.models.items()
@@ -60,7 +73,7 @@ def list_command(
         typer.echo(json.dumps({"as_of": found.as_of, "models": rows}, indent=2))
         return
     show_table(
-        ("key", "kind", "10^9", "GB by format", "licence", "plans", "remarks"),
+        ("key", "kind", "10^9", "GB by format", "licence", "plans", "adapter", "remarks"),
         [_row(found, key, model) for key, model in chosen.items()],
         title=f"{len(chosen)} models, as of {found.as_of}",
     )
@@ -169,9 +182,26 @@ def _load(path: Path) -> Catalogue:
     return load_catalogue(path)
 
 
+def _show_plans(found: Catalogue, as_json: bool) -> None:
+    from natix_miner.cli.models_of_plans import HEADS, documents_of_plans, rows_of_plans
+
+    if as_json:
+        rows = documents_of_plans(found)
+        typer.echo(json.dumps({"as_of": found.as_of, "models": rows}, indent=2))
+        return
+    lines = rows_of_plans(found)
+    absent = sum(row[2] == "no" for row in lines)
+    title = f"{len(lines)} models that the plans name, {absent} of them do not exist"
+    show_table(HEADS, lines, title=title, whole=())
+
+
 def _row(found: Catalogue, key: str, model: Model) -> tuple[str, ...]:
     sizes = [f"{e.checkpoint.format} {_figure(e.gigabytes)}" for e in found.entries(key)]
+    if model.asset is not None:
+        sizes.append(f"{model.asset.file} {_figure(model.asset.gigabytes)}")
     remarks = [*model.traps, *(["remote code"] if model.remote_code else [])]
+    if model.must_accept:
+        remarks.append(f"to be accepted: {model.licence.name}")
     if not model.exists:
         remarks = [f"does not exist: {model.why}{found.instead_of(model)}"]
     return (
@@ -181,6 +211,7 @@ def _row(found: Catalogue, key: str, model: Model) -> tuple[str, ...]:
         ", ".join(sizes) or "-",
         model.licence.name + ("" if model.licence.verified or not model.exists else " ?"),
         ", ".join(f"{claim:g}" for claim in model.plan_claim_gb) or "-",
+        model.adapter or "-",
         ", ".join(remarks) or "-",
     )
 
@@ -197,6 +228,7 @@ def _document(found: Catalogue, key: str) -> dict[str, Any]:
         elements = model.shape.cache_elements_per_token()
         document["kv_bytes_per_token"] = {"bf16": 2 * elements, "fp8": elements}
     document["floor_gb"] = model.floor_gigabytes
+    document["must_accept"] = model.must_accept
     return document
 
 

@@ -38,13 +38,23 @@ def plan(
     ram: Annotated[
         float | None, typer.Option(min=0.1, help="Main memory in GB; this machine's by default.")
     ] = None,
+    load: Annotated[
+        bool,
+        typer.Option(
+            "--load",
+            help="Also load every expert of the miner's own process, each in a fresh process, and "
+            "tell the memory it took.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """What sits on which GPU, what is left, why it does not fit and what would.
 
-    Exit code 0: it fits. 1: it does not. 2: profile or catalogue cannot be read.
+    Exit code 0: it fits. 1: it does not. 2: profile or catalogue cannot be read, or (with --load)
+    its models' terms are not accepted.
     """
     from natix_miner.catalogue import load_catalogue
+    from natix_miner.cli.plan_load import documents, load_all, show_loaded
     from natix_miner.profile import load_profile
     from natix_miner.serving.cards import gpus_here
     from natix_miner.serving.in_process import taken_by_experts
@@ -65,9 +75,14 @@ def plan(
         others_gb=others,
         ram_gb=_ram_gb() if ram is None else ram,
     )
+    loaded = load_all(the_profile, catalogue) if load else []
     if as_json:
-        typer.echo(json.dumps({"profile": the_profile.name, **_document(found)}, indent=2))
+        document = {"profile": the_profile.name, **_document(found)}
+        document |= {"loaded": documents(loaded)} if load else {}
+        typer.echo(json.dumps(document, indent=2))
     else:
+        if load:
+            show_loaded(the_profile.name, loaded)
         _tell(the_profile.name, found)
     raise typer.Exit(0 if found.fits else DOES_NOT_FIT)
 

@@ -23,7 +23,7 @@ from pydantic import (
 from natix_miner.errors import ConfigurationError, ProfileError
 from natix_miner.experts.family import ExpertSettings, family_of
 from natix_miner.query import DEFAULT_DEADLINE_SECONDS
-from natix_miner.sections import JournalSettings, NeuronLimits, PictureLimits, Section
+from natix_miner.sections import JournalSettings, NeuronLimits, PictureLimits, Section, faults
 from natix_miner.serving.settings import ServerSettings, ServingSettings
 
 
@@ -61,7 +61,11 @@ ServerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
 class Profile(Section):
-    """The whole file, checked; `folder` is where it lies and what relative paths count from."""
+    """The whole file, checked; `folder` is where it lies and what relative paths count from.
+
+    `accept_licences` are the names of licences that the operator has read and accepts; see
+    `natix_miner.profile.licences`.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     deadline_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = DEFAULT_DEADLINE_SECONDS
@@ -72,6 +76,7 @@ class Profile(Section):
     servers: dict[ServerName, ServerSettings] = Field(default_factory=dict)
     serving: ServingSettings = ServingSettings()
     catalogue: Path = Path("../models/catalogue.yaml")
+    accept_licences: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     levels: Annotated[tuple[LevelSettings, ...], Field(min_length=1)]
     consensus: ConsensusSettings = ConsensusSettings()
     breaker: BreakerSettings = BreakerSettings()
@@ -112,8 +117,10 @@ class Profile(Section):
 
     @property
     def digest(self) -> str:
-        """Short digest of the settings as read, for traces and for resuming scoring runs."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Short digest of the settings as read, for traces and for resuming scoring runs; what is
+        accepted changes no verdict and is left out."""
+        said = self.model_dump(mode="json", exclude={"accept_licences"})
+        text = json.dumps(said, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def experts_of(self, section: str) -> dict[str, ExpertSettings]:
@@ -170,8 +177,5 @@ def load_profile(path: Path) -> Profile:
     try:
         return Profile.model_validate({**content, "folder": path.resolve().parent})
     except ValidationError as error:
-        faults = "\n".join(
-            f"  {'.'.join(str(part) for part in fault['loc']) or 'profile'}: {fault['msg']}"
-            for fault in error.errors()
-        )
-        raise ProfileError(f"profile {path} has faults:\n{faults}") from error
+        told = "".join(f"\n  {fault}" for fault in faults(error, "profile"))
+        raise ProfileError(f"profile {path} has faults:{told}") from error

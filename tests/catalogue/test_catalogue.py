@@ -23,6 +23,14 @@ from tests.catalogue.conftest import ROW
         ({"exists": False, "checkpoints": []}, "models.tiny-vl", "`why`"),
         ({"exists": False, "why": "it does not"}, "models.tiny-vl", "no checkpoints"),
         (
+            {"exists": False, "why": "it is not", "checkpoints": [], "adapter": "vlm"},
+            "models.tiny-vl",
+            "say `done_by`",
+        ),
+        ({"done_by": ["vlm"]}, "models.tiny-vl", "say `adapter`"),
+        ({"adapter": "VLM!"}, "models.tiny-vl.adapter", "pattern"),
+        ({"asset": {"file": "x.pt"}}, "models.tiny-vl.asset.gigabytes", "required"),
+        (
             {"checkpoints": [{"format": "w4", "repository": "a/b"}] * 2},
             "models.tiny-vl",
             "one checkpoint a format",
@@ -120,3 +128,20 @@ def test_sizes_keep_vision_tower_and_embeddings_in_sixteen_bit(write):
     assert model.gigabytes_as("w4") == pytest.approx(2.0 + 4.156 / 8, rel=1e-4)
     assert model.gigabytes_as("nvfp4") == pytest.approx(2.0 + 4.5 / 8)
     assert model.floor_gigabytes == pytest.approx(2.0 * 4.156 / 8, rel=1e-4)
+
+
+def test_the_size_of_a_row_is_its_first_checkpoints_or_its_files(write):
+    bare = {**ROW, "checkpoints": [], "parameters": None}
+    file = {"file": "x.pt", "gigabytes": 0.1, "size": "verified"}
+    catalogue = load_catalogue(write({"file": {**bare, "asset": file}, "nothing": bare}))
+    assert catalogue.size_of("tiny-vl") == (pytest.approx(4.0), "computed")
+    assert catalogue.size_of("file") == (0.1, "verified")
+    assert catalogue.size_of("nothing") is None
+
+
+def test_what_does_not_exist_needs_no_acceptance(write):
+    unread = {"name": "unknown", "verified": False}
+    gone = {**ROW, "exists": False, "why": "it is not", "checkpoints": [], "licence": unread}
+    models = load_catalogue(write({"gone": gone, "unread": {**ROW, "licence": unread}})).models
+    assert models["unread"].must_accept
+    assert not models["gone"].must_accept

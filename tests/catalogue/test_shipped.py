@@ -10,6 +10,9 @@ import pytest
 NAMED_BY_THE_PLANS = (
     "florence-2-large",
     "dinov3-vit-h-plus",
+    "roadtoken",
+    "adpretrain-adapters",
+    "mvtec-ad-2-tokens",
     "yolo-master",
     "yolo26-x",
     "yolo11-x",
@@ -19,6 +22,8 @@ NAMED_BY_THE_PLANS = (
     "d-fine-x-obj365",
     "grounding-dino-1.6-pro",
     "sam3",
+    "sam3-agent",
+    "sam3-pe-fusion",
     "adfnet",
     "dinov3-heads",
     "auxiliary-validator",
@@ -31,6 +36,8 @@ NAMED_BY_THE_PLANS = (
     "sam3-large",
     "reinadnet",
     "cotracker3",
+    "optical-flow-validator",
+    "domainseg-weather",
     "cerberus-clip",
     "qwen3-vl-4b",
     "molmo2-4b",
@@ -44,6 +51,8 @@ NAMED_BY_THE_PLANS = (
     "ovis2-34b",
     "moe-llava",
     "k2-gad-healing",
+    "eagle-3-draft",
+    "evermemos-diffusion",
     "qwen3-vl-72b",
     "internvl3.5-78b",
     "qwen3-vl-235b-a22b",
@@ -52,6 +61,14 @@ NAMED_BY_THE_PLANS = (
 )
 
 DO_NOT_EXIST = {
+    "roadtoken",
+    "adpretrain-adapters",
+    "mvtec-ad-2-tokens",
+    "sam3-agent",
+    "sam3-pe-fusion",
+    "optical-flow-validator",
+    "domainseg-weather",
+    "evermemos-diffusion",
     "adfnet",
     "dinov3-heads",
     "auxiliary-validator",
@@ -70,10 +87,94 @@ DO_NOT_EXIST = {
 }
 
 
+#: What experts/families must hold; `depth` is no family but a section of the detectors'.
+FAMILIES = {
+    "image-classifier",
+    "backbone-head",
+    "zero-shot",
+    "ultralytics",
+    "transformers-detector",
+    "open-vocabulary",
+    "florence",
+    "sam3",
+    "memory",
+    "conditions",
+    "colour-shape",
+    "embedded-network",
+    "vlm",
+    "vlm-judge",
+}
+
+#: Checkpoints of detectors and their like, by key: the repository that the documents name.
+REPOSITORIES = {
+    "d-fine-s-obj365": "ustc-community/dfine-small-obj365",
+    "d-fine-l-obj365": "ustc-community/dfine-large-obj365",
+    "d-fine-x-obj365": "ustc-community/dfine-xlarge-obj365",
+    "d-fine-x-coco": "ustc-community/dfine-xlarge-coco",
+    "rt-detr-v2-r50": "PekingU/rtdetr_v2_r50vd",
+    "rf-detr-base": "Roboflow/rf-detr-base",
+    "deimv2-x": "Intellindust/DEIMv2_DINOv3_X_COCO",
+    "llmdet-large": "iSEE-Laboratory/llmdet_large",
+    "mm-grounding-dino": "openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det",
+    "grounding-dino-base": "IDEA-Research/grounding-dino-base",
+    "owlv2-base": "google/owlv2-base-patch16-ensemble",
+    "sam3": "facebook/sam3",
+    "siglip2-base": "google/siglip2-base-patch16-224",
+    "clip-vit-b-32": "openai/clip-vit-base-patch32",
+    "depth-anything-v2-small": "depth-anything/Depth-Anything-V2-Metric-Outdoor-Small-hf",
+    "depth-anything-v2-base": "depth-anything/Depth-Anything-V2-Metric-Outdoor-Base-hf",
+    "depth-anything-v2-large": "depth-anything/Depth-Anything-V2-Metric-Outdoor-Large-hf",
+    "da3-metric-large": "depth-anything/DA3METRIC-LARGE",
+    "weather-classifier": "prithivMLmods/Weather-Image-Classification",
+}
+
+
 def test_every_model_that_the_plans_name_has_its_row(shipped):
-    assert set(NAMED_BY_THE_PLANS) <= set(shipped.models)
+    named = {key for key, model in shipped.models.items() if model.in_plans}
+    assert named == set(NAMED_BY_THE_PLANS)
+    assert {key for key, model in shipped.models.items() if model.plan_claim_gb} <= named
     absent = {key for key in NAMED_BY_THE_PLANS if not shipped.models[key].exists}
     assert absent == DO_NOT_EXIST
+
+
+def test_every_row_says_who_loads_it_or_why_nobody_does(shipped):
+    for key, model in shipped.models.items():
+        if model.exists and model.adapter is None:
+            assert model.note, f"{key}: no adapter and no reason"
+        if not model.exists and not model.done_by:
+            assert model.note, f"{key}: nobody does its job, and no reason"
+
+
+def test_the_experts_that_rows_name_are_families(shipped):
+    from natix_miner.experts.family import families
+
+    assert set(families()) == FAMILIES
+    for key, model in shipped.models.items():
+        assert model.adapter in FAMILIES | {"depth", None}, key
+        assert set(model.done_by) <= FAMILIES, key
+
+
+def test_a_family_that_loads_weights_has_rows(shipped):
+    used = {model.adapter for model in shipped.models.values()}
+    ours = {"colour-shape", "embedded-network", "memory"}  # their files are made here
+    assert used - {None} == (FAMILIES | {"depth"}) - ours
+
+
+@pytest.mark.parametrize(("key", "repository"), REPOSITORIES.items())
+def test_detectors_have_real_repositories(shipped, key, repository):
+    entry = shipped.entry(key)
+    assert entry.checkpoint.repository == repository
+    assert entry.model.adapter
+
+
+@pytest.mark.parametrize("key", ["yolo26-x", "yolo11-x", "yolov13-x", "yolo-master", "yoloe-26-x"])
+def test_what_lies_on_no_hub_is_a_file_under_agpl(shipped, key):
+    model = shipped.models[key]
+    assert (model.adapter, model.licence.name, model.checkpoints) == ("ultralytics", "AGPL-3.0", ())
+    assert model.must_accept
+    assert model.asset is not None
+    assert model.asset.file.endswith(".pt")
+    assert shipped.size_of(key) == (model.asset.gigabytes, model.asset.size)
 
 
 def test_what_a_server_can_load_can_be_fetched_and_planned(shipped):
@@ -85,9 +186,15 @@ def test_what_a_server_can_load_can_be_fetched_and_planned(shipped):
 
 
 def test_gated_and_non_commercial_models_have_to_be_accepted(shipped):
-    for key in ("sam3", "llama-4-scout", "cotracker3", "yolo26-x", "natix-roadwork"):
+    for key in ("sam3", "llama-4-scout", "cotracker3", "yolo26-x", "natix-roadwork", "eupe-vit-b"):
         assert shipped.models[key].must_accept, key
-    for key in ("qwen3-vl-8b", "rf-detr-large"):
+    for key in (
+        "qwen3-vl-8b",
+        "rf-detr-large",
+        "llmdet-large",
+        "depth-anything-v2-small",
+        "adfnet",
+    ):
         assert not shipped.models[key].must_accept, key
 
 
@@ -259,3 +366,90 @@ def test_parameters_are_those_of_the_architecture_as_transformers_builds_it(ship
     assert given.total == pytest.approx(counted["total"] / 1e9, rel=0.002)
     assert given.vision == pytest.approx(counted["vision"] / 1e9, rel=0.02)
     assert given.embeddings == pytest.approx(counted["embeddings"] / 1e9, rel=0.01)
+
+
+def _siglip2():
+    from transformers import SiglipConfig, SiglipModel
+
+    return SiglipModel, SiglipConfig(
+        text_config={"vocab_size": 256_000}, vision_config={"image_size": 224, "patch_size": 16}
+    )
+
+
+def _clip():
+    from transformers import CLIPConfig, CLIPModel
+
+    return CLIPModel, CLIPConfig()
+
+
+def _owlv2():
+    from transformers import Owlv2Config, Owlv2ForObjectDetection
+
+    return Owlv2ForObjectDetection, Owlv2Config(vision_config={"image_size": 960})
+
+
+def _grounding_dino_base():
+    from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig
+
+    tower = SwinConfig(
+        embed_dim=128,
+        depths=[2, 2, 18, 2],
+        num_heads=[4, 8, 16, 32],
+        window_size=12,
+        image_size=384,
+        out_features=["stage2", "stage3", "stage4"],
+    )
+    return GroundingDinoForObjectDetection, GroundingDinoConfig(backbone_config=tower)
+
+
+def _llmdet_large():
+    from transformers import MMGroundingDinoConfig, MMGroundingDinoForObjectDetection, SwinConfig
+
+    tower = SwinConfig(
+        embed_dim=192,
+        depths=[2, 2, 18, 2],
+        num_heads=[6, 12, 24, 48],
+        window_size=12,
+        image_size=384,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    config = MMGroundingDinoConfig(backbone_config=tower, num_feature_levels=5)
+    return MMGroundingDinoForObjectDetection, config
+
+
+@pytest.mark.parametrize(
+    ("key", "architecture"),
+    [
+        ("siglip2-base", _siglip2),
+        ("clip-vit-b-32", _clip),
+        ("owlv2-base", _owlv2),
+        ("grounding-dino-base", _grounding_dino_base),
+        ("llmdet-large", _llmdet_large),
+    ],
+)
+def test_parameters_of_what_runs_in_the_miner_are_those_of_the_architecture(
+    shipped, key, architecture
+):
+    import torch
+
+    kind, config = architecture()
+    with torch.device("meta"):
+        built = kind(config)
+    counted = sum(parameter.numel() for parameter in built.parameters())
+    assert shipped.models[key].parameters.total == pytest.approx(counted / 1e9, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("key", "size"),
+    [
+        ("d-fine-s-obj365", 41.5e6),  # of its COCO sibling
+        ("depth-anything-v2-small", 99.2e6),
+        ("depth-anything-v2-base", 390e6),
+        ("depth-anything-v2-large", 1.34e9),
+        ("llmdet-large", 1.28 * 2**30),
+    ],
+)
+def test_sizes_in_fp32_agree_with_published_files(shipped, key, size):
+    entry = shipped.entry(key)
+    assert entry.gigabytes == pytest.approx(size / 1e9, rel=0.01)
+    assert entry.model.gigabytes_as("fp32") == pytest.approx(size / 1e9, rel=0.01)

@@ -91,6 +91,55 @@ def test_the_shipped_list_in_plain_lines():
     assert by_key["qwen3-vl-72b"][5] == "16.5, 6.5"
 
 
+def test_what_has_to_be_accepted_is_told():
+    rows = {line.split("\t")[0]: line for line in models().stdout.splitlines()}
+    assert rows["yolo26-x"].endswith("agpl, pickle, to be accepted: AGPL-3.0")
+    assert rows["sam3"].endswith("to be accepted: SAM-License")
+    assert "to be accepted" not in rows["qwen3-vl-8b"]
+    shown = json.loads(models("show", "yolo26-x", "--json").stdout)
+    assert shown["must_accept"] is True
+
+
+def test_what_the_plans_name_in_plain_lines():
+    done = models("--plans")
+    assert done.exit_code == 0, done.stderr
+    heads, *rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert heads == [
+        "in the plans", "key", "exists", "successor", "adapter", "licence", "bytes", "remark"
+    ]  # fmt: skip
+    assert {len(row) for row in rows} == {len(heads)}
+    by_key = {row[1]: row for row in rows}
+    assert by_key["d-fine-x-obj365"][2:7] == [
+        "yes", "-", "transformers-detector", "Apache-2.0", "252 MB"
+    ]  # fmt: skip
+    assert by_key["yolov13-x"][2:6] == ["yes", "yolo26-x", "ultralytics", "AGPL-3.0 (agpl, pickle)"]
+    assert by_key["sam3"][5:7] == ["SAM-License (gated, custom-terms)", "3.45 GB"]
+    assert by_key["adfnet"][2:7] == ["no", "-", "done by conditions", "-", "-"]
+    assert by_key["adfnet"][7].startswith("no such night detector was found")
+    assert by_key["roadtoken"][4] == "done by backbone-head, conditions"
+    assert by_key["cotracker3"][4] == "none"
+    assert "a query is one picture" in by_key["cotracker3"][7]
+    assert "qwen3-vl-2b" not in by_key, "the plans do not name it"
+
+
+def test_what_the_plans_name_as_json():
+    found = json.loads(models("--plans", "--json").stdout)["models"]
+    by_key = {row["key"]: row for row in found}
+    assert by_key["dinov3-vit-h-plus"]["bytes"] == 3_360_000_000
+    assert by_key["dinov3-vit-h-plus"]["bytes_evidence"] == "verified"
+    assert by_key["auxiliary-validator"]["done_by"] == ["image-classifier"]
+    assert by_key["auxiliary-validator"]["bytes"] is None
+    assert by_key["auxiliary-validator"]["licence"] is None
+    assert by_key["yolo26-x"]["must_accept"] is True
+    assert by_key["qwen3-vl-72b"]["successor"][0] == "qwen3.8-27b-fp8"
+
+
+def test_plans_and_a_filter_do_not_go_together():
+    done = models("--plans", "--kind", "detector")
+    assert done.exit_code == 2
+    assert "leave --kind and --exists" in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_the_list_as_json_can_be_filtered():
     done = models("--kind", "vision-language", "--exists", "--json")
     assert done.exit_code == 0, done.stderr

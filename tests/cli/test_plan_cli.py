@@ -51,6 +51,8 @@ def test_shipped_profiles_fit_their_cards(name, gpus):
     found = json.loads(done.stdout)
     assert found["fits"] is True
     assert found["profile"] == name
+    assert found["gpus"][0]["detectors_gb"] > 2, "levels 0 to 2 are on the first GPU"
+    assert "loaded" not in found
     for gpu in found["gpus"]:
         parts = sum(server["gb"] for server in gpu["servers"])
         assert gpu["gb"] - gpu["detectors_gb"] - parts == pytest.approx(gpu["left_gb"], abs=0.05)
@@ -100,6 +102,64 @@ def test_a_profile_without_servers_fits_anywhere():
     done = plan(ROOT / "configs" / "embedded.yaml", "--gpus", "24")
     assert done.exit_code == 0
     assert done.stdout.splitlines()[-1] == "fits"
+
+
+def test_experts_are_loaded_one_by_one_and_measured():
+    done = plan(ROOT / "configs" / "embedded.yaml", "--load")
+    assert done.exit_code == 0, done.output
+    heads, *rows = [line.split("\t") for line in done.stdout.splitlines() if "\t" in line]
+    assert heads[:5] == ["expert", "type", "device", "computed MB", "resident MB"]
+    by_name = {row[0]: dict(zip(heads, row, strict=True)) for row in rows}
+    assert set(by_name) == {"network", "colour", "closer-network"}
+    network = by_name["network"]
+    assert (network["computed MB"], network["on the GPU MB"]) == ("0.9", "-")
+    assert 1 < float(network["resident MB"]) < 400
+    assert network["remark"] == "-"
+    assert done.stdout.splitlines()[-1] == "fits"
+
+
+def test_what_cannot_be_loaded_is_told_in_its_row_and_the_others_are_loaded(tmp_path):
+    path = tmp_path / "mixed.yaml"
+    embedded = ROOT / "models" / "embedded"
+    experts = {
+        "colour": {"type": "colour-shape", "model": str(embedded / "colour_shape.json")},
+        "network": {"type": "embedded-network", "model": "none.onnx"},
+    }
+    levels = [{"name": "only", "experts": list(experts)}]
+    path.write_text(yaml.safe_dump({"name": "mixed", "experts": experts, "levels": levels}))
+    shipped = {"catalogue": str(ROOT / "models" / "catalogue.yaml")}
+    path.write_text(path.read_text() + yaml.safe_dump(shipped))
+    done = plan(path, "--load", "--json")
+    assert done.exit_code == 0, done.output
+    found = {row["expert"]: row for row in json.loads(done.stdout)["loaded"]}
+    assert "no network at" in found["network"]["error"]
+    assert found["network"]["resident_mb"] is None
+    assert found["colour"]["error"] is None
+    assert found["colour"]["seconds"] > 0
+    assert found["colour"]["on_gpu_mb"] is None
+
+
+def test_experts_that_ask_servers_are_not_loaded(profile):
+    done = plan(profile("embedded-vlm"), "--load", "--json", "--ram", "16")
+    # The copy lies elsewhere: its files are not found, and that is told for each.
+    found = json.loads(done.stdout)["loaded"]
+    assert {row["expert"] for row in found} == {"network", "colour", "closer-network"}
+    assert all(row["error"] for row in found)
+
+
+def test_terms_are_asked_for_before_anything_is_loaded(tmp_path):
+    path = tmp_path / "bound.yaml"
+    content = {
+        "name": "bound",
+        "catalogue": str(ROOT / "models" / "catalogue.yaml"),
+        "experts": {"concepts": {"type": "sam3", "model": "sam3"}},
+        "levels": [{"name": "only", "experts": ["concepts"]}],
+    }
+    path.write_text(yaml.safe_dump(content))
+    assert plan(path).exit_code == 0, "without --load nothing is loaded"
+    done = plan(path, "--load")
+    assert done.exit_code == 2
+    assert "accept_licences: [SAM-License]" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from natix_miner.errors import ConfigurationError
-from natix_miner.sections import Section
+from natix_miner.sections import Section, faults
 
 Phrase = Annotated[str, Field(pattern=r"\S")]
 Template = Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$")]
@@ -60,8 +60,4 @@ def load_prompts(path: Path) -> Prompts:
     try:
         return Prompts.model_validate(content)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors()
-        )
-        raise ConfigurationError(f"prompts {path}: {faults}") from error
+        raise ConfigurationError(f"prompts {path}: {'; '.join(faults(error))}") from error

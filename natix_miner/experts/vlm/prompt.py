@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from natix_miner.errors import ConfigurationError
-from natix_miner.sections import Section
+from natix_miner.sections import Section, faults
 
 
 class Prompt(Section):
@@ -43,8 +43,4 @@ def load_prompt(path: Path) -> Prompt:
     try:
         return Prompt.model_validate(content)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors()
-        )
-        raise ConfigurationError(f"prompt {path}: {faults}") from error
+        raise ConfigurationError(f"prompt {path}: {'; '.join(faults(error))}") from error
