@@ -68,7 +68,10 @@ class Placement:
         """The model, frozen for inference, on its device; convolutions channels-last on a GPU."""
         import torch
 
+        exact = [(part, part.inv_freq) for part in model.modules() if hasattr(part, "inv_freq")]
         model = model.eval().requires_grad_(False).to(self.device, self.dtype)
+        for part, frequencies in exact:  # of rotary positions: too coarse in half precision
+            part.inv_freq = frequencies.to(self.device)
         if self.device != "cpu":
             model = model.to(memory_format=torch.channels_last)
         return torch.compile(model) if self.compile else model

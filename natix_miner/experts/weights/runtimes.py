@@ -67,10 +67,25 @@ def tensors_only(model: Any, pick: Callable[[Any], Any]) -> Any:
             super().__init__()
             self.model = model
 
-        def forward(self, pixel_values: Any, **others: Any) -> Any:
-            return pick(self.model(pixel_values=pixel_values, **others))
+        def forward(self, **inputs: Any) -> Any:
+            return pick(self.model(**inputs))
 
     return TensorsOnly().eval()
+
+
+def _pixels_only(module: Any) -> Any:
+    """The same with its one argument by name, as converters want it."""
+    import torch
+
+    class PixelsOnly(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, pixel_values: Any) -> Any:
+            return self.module(pixel_values=pixel_values)
+
+    return PixelsOnly().eval()
 
 
 def runner(name: str, module: Any, example: Inputs, settings: ModelSettings) -> Run:
@@ -92,10 +107,12 @@ def runner(name: str, module: Any, example: Inputs, settings: ModelSettings) -> 
         )
     convert = _on_onnxruntime if runtime == "onnxruntime" else _on_openvino
     try:
-        return convert(module, example, settings)
+        return convert(_pixels_only(module), example, settings)
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        # The exporter wraps the cause, and pages of graphs follow.
+        said = str(error.__cause__ or error).strip().partition("\n")[0][:200]
         raise ModelError(
-            f"expert {name!r}: runtime {runtime} does not take this network ({error}); "
+            f"expert {name!r}: runtime {runtime} does not take this network ({said}); "
             "say `runtime: torch`"
         ) from error
 
@@ -138,24 +155,25 @@ def _on_onnxruntime(module: Any, example: Inputs, settings: ModelSettings) -> Ru
 
     try:
         import onnx  # noqa: F401 - the exporter's own message names no extra of ours
+        import onnxscript  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
-            "runtime onnxruntime needs onnx to convert the network: "
+            f"runtime onnxruntime needs {error.name} to convert the network: "
             "pip install 'natix-miner[train]', or say `runtime: torch`"
         ) from error
-    # A folder, since networks above 2 GB are written as several files.
+    # Files, since no ONNX model above 2 GB fits into memory as one piece.
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracer warns of size checks that are constant here
+        warnings.simplefilter("ignore")  # of the exporter's own deprecated parts
         path = Path(folder, "network.onnx")
-        torch.onnx.export(
+        program: Any = torch.onnx.export(
             module,
-            (_example(example),),
-            str(path),
+            kwargs={"pixel_values": _example(example)},
+            dynamic_shapes={"pixel_values": {0: torch.export.Dim.DYNAMIC}},
             input_names=["pixel_values"],
-            dynamic_axes={"pixel_values": {0: "n"}},
-            opset_version=17,
-            dynamo=False,
+            dynamo=True,
+            verbose=False,
         )
+        program.save(path, external_data=True)
         session = onnx_session(path, settings.threads)
 
     def run(inputs: Inputs) -> list[NDArray[np.float32]]:

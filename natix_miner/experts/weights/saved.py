@@ -31,25 +31,30 @@ class Saved:
 
     def inputs(self, pictures: Sequence[Pixels]) -> dict[str, NDArray[Any]]:
         """What the model takes, `pixel_values` first, of RGB pictures (h, w, 3) of any sizes."""
-        # Mirrored views run backwards through memory, which torch does not take.
-        whole = [np.ascontiguousarray(picture) for picture in pictures]
+        # Frames are read-only and mirrored views run backwards through memory: torch takes neither.
+        whole = [np.require(picture, requirements=("C", "W")) for picture in pictures]
         made = self.processor(images=whole, return_tensors="pt")
         return {key: value.numpy() for key, value in made.items()}
 
 
 def load_saved(
-    name: str, what: str, auto: str, place: Place, may_lack: tuple[str, ...] = ()
+    name: str,
+    what: str,
+    auto: str,
+    place: Place,
+    may_lack: tuple[str, ...] = (),
+    extra: str = "detectors",
 ) -> Saved:
     """Load by the class `auto` of transformers (AutoModel, ...), for the expert `name`.
 
     Of a model of text and pictures AutoModel gives the part that sees. Weights come up in fp32,
     whatever they are saved in, so that their digest is the same at every precision. Those whose
-    names begin with one of `may_lack` may be missing.
+    names begin with one of `may_lack` may be missing. `extra` is what brings torch.
 
     Raises ModelError: torn files, another architecture, or weights that are not in the file (the
     library would make them up); MissingExtraError where timm is needed and not installed.
     """
-    torch, transformers = torch_stack(name)
+    torch, transformers = torch_stack(name, extra)
 
     def load() -> Saved:
         try:
