@@ -159,7 +159,7 @@ def _on_onnxruntime(module: Any, example: Inputs, settings: ModelSettings) -> Ru
     except ImportError as error:
         raise MissingExtraError(
             f"runtime onnxruntime needs {error.name} to convert the network: "
-            "pip install 'natix-miner[train]', or say `runtime: torch`"
+            "pip install 'natix-miner[detectors]', or say `runtime: torch`"
         ) from error
     # Files, since no ONNX model above 2 GB fits into memory as one piece.
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
@@ -187,7 +187,7 @@ def _on_openvino(module: Any, example: Inputs, settings: ModelSettings) -> Run:
         import openvino
     except ImportError as error:
         raise MissingExtraError(
-            "runtime openvino is not installed: pip install 'natix-miner[classifier]', "
+            "runtime openvino is not installed: pip install 'natix-miner[detectors]', "
             "or say `runtime: torch`"
         ) from error
 
