@@ -455,7 +455,7 @@ class TestErrors:
     def test_a_missing_torch_names_the_extra(self, tiny, monkeypatch):
         folder = tiny("dinov2-classifier")
         monkeypatch.setitem(sys.modules, "torch", None)
-        with pytest.raises(MissingExtraError, match=r"natix-miner\[detectors\]"):
+        with pytest.raises(MissingExtraError, match=r"natix-miner\[classifier\]"):
             expert_of(folder).load()
 
     def test_naflex_on_openvino_says_what_to_do(self, tiny):

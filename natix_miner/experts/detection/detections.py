@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from natix_miner.experts.detection.vocabulary import Vocabulary
 from natix_miner.images import View
 
 Outline = tuple[tuple[float, float], ...]
@@ -88,6 +90,11 @@ class Detections:
             tuple(self.outlines[index] for index in indices),
         )
 
+    def known_to(self, vocabulary: Vocabulary) -> Detections:
+        """Those whose label means something for roadwork."""
+        known = [vocabulary.class_of(label) is not None for label in self.labels]
+        return self.chosen(np.array(known, np.bool_))
+
     def at_least(self, score: float) -> Detections:
         """Those with at least this score."""
         return self.chosen(self.scores >= score)
@@ -95,20 +102,31 @@ class Detections:
     def placed(self, view: View, width: int, height: int) -> Detections:
         """The same in pixels of the frame (`width` x `height`) that the view was cut from, clipped
         to it; what lies outside of it is left out."""
-        boxes = view.placed_boxes(self.boxes)
-        boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
-        boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
+        size = (width, height)
+        boxes = view.placed_boxes(self.boxes).clip(0, size * 2)
         outlines = [
-            tuple((float(x), float(y)) for x, y in view.placed(np.array(outline)))
-            if outline
+            tuple((float(x), float(y)) for x, y in view.placed(np.array(line)).clip(0, size))
+            if line
             else ()
-            for outline in self.outlines
+            for line in self.outlines
         ]
         return Detections.of(boxes, self.scores, self.labels, outlines)
 
 
+def worded(label: str, plausible: float = 1.0) -> str:
+    """How the trace names an object; one of a doubtful size says by which factor it counts less."""
+    return label if plausible >= 1.0 else f"{label} (size {plausible:.2f})"
+
+
+def unworded(what: str) -> tuple[str, float]:
+    """Label and factor of what the trace says of an object."""
+    found = re.fullmatch(r"(.*) \(size ([01]\.\d\d)\)", what, re.DOTALL)
+    return (found[1], float(found[2])) if found else (what, 1.0)
+
+
 def outline_of(mask: NDArray[np.bool_]) -> Outline:
-    """The polygon around the largest part of a mask (h, w), in its pixels; empty without one."""
+    """The polygon around the largest part of a mask (h, w), in its pixels; empty where the mask is,
+    or where it is thinner than two pixels."""
     found, _ = cv2.findContours(
         np.ascontiguousarray(mask, np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
@@ -116,4 +134,6 @@ def outline_of(mask: NDArray[np.bool_]) -> Outline:
         return ()
     largest = max(found, key=cv2.contourArea)
     simple = cv2.approxPolyDP(largest, OUTLINE_TOLERANCE, closed=True).reshape(-1, 2)
+    if len(simple) < 3:
+        return ()
     return tuple((float(x) + 0.5, float(y) + 0.5) for x, y in simple)

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from natix_miner.clock import Deadline
 from natix_miner.errors import ModelError
-from natix_miner.experts.detection.detections import Detections
-from natix_miner.experts.detection.merging import merged
-from natix_miner.experts.detection.rule import BoxRule, Found, cause, load_rule, probability_of
+from natix_miner.experts.detection.detections import Detections, worded
+from natix_miner.experts.detection.merging import distinct, merged, need_fusion
+from natix_miner.experts.detection.plausibility import SizeCheck
+from natix_miner.experts.detection.rule import (
+    Box,
+    BoxRule,
+    Found,
+    cause,
+    load_rule,
+    probability_of,
+    proper_of,
+)
 from natix_miner.experts.detection.settings import DetectionSettings
 from natix_miner.experts.detection.vocabulary import Vocabulary
 from natix_miner.experts.family import Surroundings
@@ -27,13 +36,16 @@ from natix_miner.images.frame import Pixels
 TRACED = 8
 #: What is kept back of the time for merging, rule and answer.
 SPARE_SECONDS = 0.05
+#: The side of the square on which the time of one view is measured first, at most.
+TIMED_SIDE = 1280
 
 
 class DetectorExpert(InProcessExpert):
     """Subclasses write `load_detector` and `detect`; everything else is the same for all vendors.
 
-    A coarse pass over the views that show the picture as a whole; then, for large frames that left
-    it unsure, the tiles, as far as time allows. What was given up is in the opinion's `detail`.
+    A coarse pass over the views that show the picture as a whole (where only tiles are asked for:
+    over the first of them); then, for large frames that left it unsure, the tiles, as far as time
+    allows. What was given up is in the opinion's `detail`.
     """
 
     #: The longer side of a view where the profile names none.
@@ -51,6 +63,7 @@ class DetectorExpert(InProcessExpert):
         self._rule_file = surroundings.folder / settings.rule
         self._rule: BoxRule | None = None
         self._meaning: Vocabulary | None = None
+        self._sizes: SizeCheck | None = None
         self._remark = ""
         self._seconds_per_view = 0.0
 
@@ -69,10 +82,27 @@ class DetectorExpert(InProcessExpert):
     def load(self) -> None:
         self._rule = load_rule(self._rule_file)
         self._meaning, digest = self.load_detector()
-        self.version = f"{digest}:{self._rule.digest()}"
+        self.version = f"{digest}:{self._rule.digest()}:{self._meaning.digest()}"
+        if self._detection.depth is not None:
+            self._sizes = SizeCheck.load(self.name, self._detection.depth, self._surroundings)
+            self.version += f":{self._sizes.version}"
         if self._meaning.weak:
-            self._remark = "weak evidence: the model's classes know no roadwork"
-        self._timed(self.detect, [np.zeros((224, 224, 3), np.uint8)])
+            self._note("weak evidence: the model's classes know no roadwork")
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """The first look is slower than all others and says nothing of the time a view takes."""
+        need_fusion()
+        side = min(TIMED_SIDE, self._detection.view_size or self.view_size)
+        nothing = [np.zeros((side, side, 3), np.uint8)]
+        self.detect(nothing)
+        self._seconds_per_view = 0.0
+        self._timed_detect(nothing)
+
+    def _note(self, remark: str) -> None:
+        """A remark that goes with every look."""
+        if remark not in self._remark:
+            self._remark = "; ".join(part for part in (self._remark, remark) if part)
 
     def views(self, frame: Frame) -> list[View]:
         return cut_views(frame, self._detection, self.view_size)
@@ -83,24 +113,30 @@ class DetectorExpert(InProcessExpert):
     def look_within(
         self, frames: list[Frame], deadlines: list[Deadline]
     ) -> Sequence[Look | Exception]:
-        cut = [self.views(frame) for frame in frames]
-        coarse = [[v for v in views if not is_tile(v)] or views for views in cut]
-        seen = self._detect_all(frames, coarse)
-        looks = [self._look_of(f, found, "") for f, found in zip(frames, seen, strict=True)]
-        for number, (frame, views, due) in enumerate(zip(frames, cut, deadlines, strict=True)):
-            fine = [view for view in views if view not in coarse[number]]
-            if not fine:
-                continue
-            first = looks[number].probability or 0.0
-            if first >= self._detection.sure_at:
-                continue
-            fitting = self._fitting(len(fine), due)
-            if fitting:
-                seen[number] += self._detect_all([frame], [fine[:fitting]])[0]
-            given_up = len(fine) - fitting
-            remark = f"no time for {given_up} of {len(fine)} tiles" if given_up else ""
-            looks[number] = self._look_of(frame, seen[number], remark)
+        cut = [_coarse_and_fine(self.views(frame)) for frame in frames]
+        seen = self._detect_all(frames, [coarse for coarse, _ in cut])
+        looks = []
+        for frame, found, (_, fine), due in zip(frames, seen, cut, deadlines, strict=True):
+            look = self._look_of(frame, found, "", due)
+            if fine and (look.probability or 0.0) < self._detection.sure_at:
+                more, remark = self._tiles_within(frame, fine, due)
+                look = self._look_of(frame, found + more, remark, due)
+            looks.append(look)
         return looks
+
+    def _tiles_within(
+        self, frame: Frame, tiles: list[View], due: Deadline
+    ) -> tuple[list[Detections], str]:
+        """What the tiles show, as many as fit in the time; a remark when some do not."""
+        found: list[Detections] = []
+        while len(found) < len(tiles):
+            fitting = self._fitting(len(tiles) - len(found), due)
+            part = tiles[len(found) :][: min(fitting, self._detection.batch)]
+            if not part:
+                break
+            found += self._detect_all([frame], [part])[0]
+        given_up = len(tiles) - len(found)
+        return found, f"no time for {given_up} of {len(tiles)} tiles" if given_up else ""
 
     def _fitting(self, wanted: int, due: Deadline) -> int:
         """How many of so many views can be looked at before the deadline."""
@@ -116,7 +152,7 @@ class DetectorExpert(InProcessExpert):
         found: list[Detections] = []
         for start in range(0, len(views), limit):
             part = views[start : start + limit]
-            found += self._timed(self.detect, [np.ascontiguousarray(v.pixels) for v in part])
+            found += self._timed_detect([np.ascontiguousarray(view.pixels) for view in part])
         results = iter(zip(views, found, strict=True))
         return [
             [
@@ -126,62 +162,87 @@ class DetectorExpert(InProcessExpert):
             for frame, views_of_frame in zip(frames, cut, strict=True)
         ]
 
-    def _timed(self, detect: Any, pictures: list[Pixels]) -> list[Detections]:
+    def _timed_detect(self, pictures: list[Pixels]) -> list[Detections]:
         begun = self._clock.monotonic()
-        found: list[Detections] = detect(pictures)
+        found = self.detect(pictures)
         each = (self._clock.monotonic() - begun) / len(pictures)
         # The slower of the last and the one before: a busy machine must not be trusted too soon.
         self._seconds_per_view = max(each, 0.5 * (each + self._seconds_per_view))
         return found
 
-    def _look_of(self, frame: Frame, seen: list[Detections], remark: str) -> Look:
+    def _look_of(
+        self, frame: Frame, seen: list[Detections], remark: str, due: Deadline | None = None
+    ) -> Look:
         settings, rule, meaning = self._detection, self._rule, self._meaning
         if rule is None or meaning is None:
             raise ModelError(f"expert {self.name!r} was asked before it was loaded")
-        strong = [part.at_least(settings.threshold) for part in seen]
-        every = merged(strong, frame.width, frame.height, settings.merge_iou)
-        known = np.array([meaning.class_of(label) is not None for label in every.labels], bool)
-        kept = every.chosen(np.flatnonzero(known)[: settings.most_boxes])
-        plausible, told = self.plausibility(frame, kept)
+        known = [part.at_least(settings.threshold).known_to(meaning) for part in seen]
+        every = merged(known, frame.width, frame.height, settings.merge_iou, meaning.class_of)
+        kinds = [meaning.class_of(label) or "" for label in every.labels]
+        proper = proper_of(frame)
         objects = [
-            _found(frame, box, float(score), meaning.class_of(label) or "", likely)
-            for box, score, label, likely in zip(
-                kept.boxes, kept.scores, kept.labels, plausible, strict=True
-            )
+            Found.within(proper, _corners(box), kind, float(score))
+            for box, kind, score in zip(every.boxes, kinds, every.scores, strict=True)
         ]
-        weighing = sorted(range(len(objects)), key=lambda number: -cause(objects[number], rule))
-        evidence = tuple(
-            Evidence(
-                what=kept.labels[number]
-                + (f" (size {plausible[number]:.2f})" if plausible[number] < 1.0 else ""),
-                score=float(kept.scores[number]),
-                box=tuple(float(side) for side in kept.boxes[number]),  # type: ignore[arg-type]
-                outline=kept.outlines[number],
-            )
-            for number in weighing[:TRACED]
-        )
+        causes = np.array([cause(found, rule) for found in objects])
+        counting = distinct(every, kinds, causes, settings.merge_iou)
+        kept = every.chosen(counting[: settings.most_boxes])
+        plausible, told = self.plausibility(frame, kept, due)
+        counted = [
+            replace(objects[number], plausible=float(likely))
+            for number, likely in zip(counting, plausible, strict=False)
+        ]
+        remarks = (self._remark, told, remark, *_untold(len(kept), len(counting) - len(kept)))
         return Look(
-            probability=probability_of(objects, rule),
-            evidence=evidence,
-            detail="; ".join(part for part in (self._remark, told, remark) if part),
+            probability=probability_of(counted, rule),
+            evidence=_evidence(kept, counted, rule),
+            detail="; ".join(part for part in remarks if part),
         )
 
-    def plausibility(self, frame: Frame, found: Detections) -> tuple[NDArray[np.float64], str]:
+    def plausibility(
+        self, frame: Frame, found: Detections, due: Deadline | None = None
+    ) -> tuple[NDArray[np.float64], str]:
         """Factors in [0, 1] by which each object counts, and a remark for the trace."""
-        return np.ones(len(found)), ""
+        if self._sizes is None or self._meaning is None:
+            return np.ones(len(found)), ""
+        kinds = [self._meaning.class_of(label) or "" for label in found.labels]
+        return self._sizes.factors(frame, found, kinds, due)
+
+    async def close(self) -> None:
+        await super().close()
+        if self._sizes is not None:
+            self._sizes.close()
 
 
-def _found(frame: Frame, box: NDArray[np.float64], score: float, kind: str, likely: float) -> Found:
-    """A box as the rule sees it: shares of the picture proper, padding left out."""
-    geometry = frame.geometry
-    width = frame.width - geometry.padding_left - geometry.padding_right
-    height = frame.height - geometry.padding_top - geometry.padding_bottom
-    area = (box[2] - box[0]) * (box[3] - box[1]) / max(1, width * height)
-    bottom = (box[3] - geometry.padding_top) / max(1, height)
-    return Found(
-        kind,
-        score,
-        area=float(min(1.0, area)),
-        bottom=float(min(1.0, max(0.0, bottom))),
-        plausible=float(likely),
+def _coarse_and_fine(views: list[View]) -> tuple[list[View], list[View]]:
+    """What is looked at in any case, and the tiles that follow where there is time."""
+    tiles = [view for view in views if is_tile(view)]
+    whole = [view for view in views if not is_tile(view)]
+    return (whole, tiles) if whole else (tiles[:1], tiles[1:])
+
+
+def _corners(box: NDArray[np.float64]) -> Box:
+    left, top, right, bottom = box.tolist()
+    return left, top, right, bottom
+
+
+def _evidence(kept: Detections, counted: list[Found], rule: BoxRule) -> tuple[Evidence, ...]:
+    """The objects that weigh most, the heaviest first."""
+    order = sorted(range(len(counted)), key=lambda number: -cause(counted[number], rule))
+    return tuple(
+        Evidence(
+            what=worded(kept.labels[number], counted[number].plausible),
+            score=float(kept.scores[number]),
+            box=_corners(kept.boxes[number]),
+            outline=kept.outlines[number],
+        )
+        for number in order[:TRACED]
+    )
+
+
+def _untold(counted: int, beyond: int) -> tuple[str, str]:
+    """Remarks on objects that the trace does not show, or that do not count."""
+    return (
+        f"{counted - TRACED} more objects count" if counted > TRACED else "",
+        f"{beyond} objects beyond `most_boxes` do not count" if beyond else "",
     )

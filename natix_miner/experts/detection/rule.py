@@ -20,8 +20,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from natix_miner.errors import ModelError
+from natix_miner.images import Frame
 from natix_miner.log_odds import expit, logit
 
+Box = tuple[float, float, float, float]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -87,6 +89,33 @@ class Found:
     bottom: float
     plausible: float = 1.0
 
+    @classmethod
+    def within(
+        cls, proper: Box, box: Box, kind: str, score: float, plausible: float = 1.0
+    ) -> Found:
+        """Of a box (left, top, right, bottom) in a frame, of which `proper` is the picture proper.
+
+        Shares are of that: letterboxing is no street. In a tilted frame the box around what was
+        seen upright is somewhat larger than the object.
+        """
+        left, top = proper[:2]
+        wide, high = max(1.0, proper[2] - left), max(1.0, proper[3] - top)
+        across = min(max(box[2] - left, 0.0), wide) - min(max(box[0] - left, 0.0), wide)
+        bottom = min(max(box[3] - top, 0.0), high)
+        down = bottom - min(max(box[1] - top, 0.0), high)
+        return cls(kind, score, across * down / (wide * high), bottom / high, plausible)
+
+
+def proper_of(frame: Frame) -> Box:
+    """The picture proper of a frame, in its pixels: padding left out."""
+    geometry = frame.geometry
+    return (
+        geometry.padding_left,
+        geometry.padding_top,
+        frame.width - geometry.padding_right,
+        frame.height - geometry.padding_bottom,
+    )
+
 
 def cause(found: Found, rule: BoxRule) -> float:
     """q of one object: the probability that it alone makes the picture one of roadwork."""
@@ -100,8 +129,9 @@ def cause(found: Found, rule: BoxRule) -> float:
 
 
 def probability_of(objects: list[Found], rule: BoxRule) -> float:
-    """P(roadwork) in [0, 1] of all objects together."""
-    return 1.0 - (1.0 - rule.leak) * math.prod(1.0 - cause(found, rule) for found in objects)
+    """P(roadwork) in [leak, 1] of all objects together, to the bit the same in any order."""
+    spared = math.prod(sorted(1.0 - cause(found, rule) for found in objects))
+    return min(1.0, rule.leak + (1.0 - rule.leak) * (1.0 - spared))
 
 
 def load_rule(path: Path) -> BoxRule:

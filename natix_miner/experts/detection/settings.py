@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from natix_miner.experts.looking import LookingSettings
-from natix_miner.experts.weights.settings import ModelSettings
+from natix_miner.experts.weights.settings import ModelSettings, Precision
 from natix_miner.sections import Section
 
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -17,15 +17,43 @@ Score = Annotated[float, Field(ge=0.0, le=1.0)]
 class DepthSettings(Section):
     """Whether boxes are checked against the depth of the picture, and by which model.
 
-    `folder` or `model` (catalogue, `revision`) name a metric depth model. The focal length comes
-    from the picture's EXIF, or from `horizontal_degrees`, the camera's horizontal field of view;
-    with neither nothing is checked.
+    `folder` or `model` (catalogue, `revision`) name a metric depth model, `loader` what it is; it
+    runs on `device` at `precision`. The focal length comes from the picture's EXIF, or from
+    `horizontal_degrees`, the camera's horizontal field of view; with neither nothing is checked.
+    `size_classes` are those of pictures that are checked: squares of validators are cut and scaled.
     """
 
+    loader: Literal["depth-anything-v2", "depth-anything-3"] = "depth-anything-v2"
     folder: Path | None = None
     model: str | None = None
     revision: str | None = None
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    compile: bool = False
     horizontal_degrees: Annotated[float, Field(ge=10.0, le=170.0)] | None = None
+    size_classes: Annotated[tuple[Literal["frame", "large-frame"], ...], Field(min_length=1)] = (
+        "frame",
+        "large-frame",
+    )
+
+    @property
+    def weights(self) -> ModelSettings:
+        """Place, device and precision, as the settings of any other model."""
+        shared = ("folder", "model", "revision", "device", "precision", "compile")
+        return ModelSettings(type="depth", **{key: getattr(self, key) for key in shared})
+
+    @model_validator(mode="after")
+    def _sound(self) -> DepthSettings:
+        try:
+            weights = self.weights
+        except ValidationError as error:
+            raise ValueError("; ".join(str(fault["msg"]) for fault in error.errors())) from None
+        if self.loader == "depth-anything-3" and (weights.precision != "fp32" or weights.compile):
+            raise ValueError(
+                "depth-anything-3 picks its number format by itself; leave `precision` and "
+                "`compile` out"
+            )
+        return self
 
 
 class DetectionSettings(LookingSettings):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -32,12 +33,17 @@ class Vocabulary(Section):
 
     def class_of(self, label: str) -> str | None:
         """The roadwork class of a model's label, however it is written; None for other things."""
-        return self._plain().get(plain(label))
+        return self._plain.get(plain(label))
 
     def known(self, labels: Iterable[str]) -> tuple[str, ...]:
         """Those of a model's labels that mean something here."""
         return tuple(label for label in labels if self.class_of(label) is not None)
 
+    def digest(self) -> str:
+        """Short digest of what the labels mean, for versions in traces."""
+        return hashlib.sha256(repr(sorted(self._plain.items())).encode()).hexdigest()[:8]
+
+    @cached_property
     def _plain(self) -> dict[str, str]:
         return {plain(label): meaning for label, meaning in self.classes.items()}
 
