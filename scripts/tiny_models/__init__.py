@@ -16,7 +16,7 @@ import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
-from natix_miner.torch_stack import make_torchvision_importable
+from natix_miner.torch_stack import torch_stack
 
 Maker = Callable[[Path], None]
 
@@ -38,7 +38,7 @@ def make(name: str, folder: Path) -> Path:
     """Write one model into `folder`/name, unless it is there; its folder."""
     where = folder / name
     if not where.exists():
-        make_torchvision_importable()  # transformers imports it where it is installed
+        torch_stack("tiny models")  # before a module imports transformers by itself
         half = folder / f".{name}"
         half.mkdir(parents=True, exist_ok=True)
         makers()[name](half)

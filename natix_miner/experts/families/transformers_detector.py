@@ -36,7 +36,7 @@ Forward = Callable[[Mapping[str, Any]], tuple[Any, Any]]
 class TransformersDetectorSettings(DetectorSettings):
     """`image_size` is the side in pixels that pictures are brought to (the shorter one, of models
     that keep the aspect); left out: that of the saved processor. `runtime` openvino runs models of
-    one fixed size on the cpu, two to five times as fast; converting takes up to a minute at start.
+    one fixed size on the cpu; they are converted in memory at start, which takes a while.
     """
 
     type: Literal["transformers-detector"] = "transformers-detector"
