@@ -302,7 +302,7 @@ class TestErrors:
             json.dumps({**json.loads(file.read_text()), "tokenizer_class": "SiglipTokenizer"})
         )
         monkeypatch.setitem(sys.modules, "sentencepiece", None)
-        with pytest.raises(ModelError, match="SentencePiece"):
+        with pytest.raises(MissingExtraError, match=r"sentencepiece.*natix-miner\[detectors\]"):
             loaded(folder=folder)
 
     def test_missing_preprocessing(self, loaded, copy):

@@ -192,9 +192,18 @@ class DetectorExpert(InProcessExpert):
             replace(objects[number], plausible=float(likely))
             for number, likely in zip(counting, plausible, strict=False)
         ]
-        remarks = (self._remark, told, remark, *_untold(len(kept), len(counting) - len(kept)))
+        # That a model which knows no roadwork found nothing says nothing.
+        silent = meaning.weak and not counted
+        remarks = (
+            self._remark,
+            "nothing found, no vote" if silent else "",
+            told,
+            remark,
+            *_untold(len(kept), len(counting) - len(kept)),
+        )
         return Look(
             probability=probability_of(counted, rule),
+            trust=0.0 if silent else 1.0,
             evidence=_evidence(kept, counted, rule),
             detail="; ".join(part for part in remarks if part),
         )

@@ -134,7 +134,8 @@ class ImageTextModel:
             if isinstance(error.__cause__, ImportError):
                 raise MissingExtraError(
                     f"expert {self._name!r}: the tokenizer of {where} needs a package that is not "
-                    f"installed: {error.__cause__}"
+                    "installed, sentencepiece perhaps: pip install 'natix-miner[detectors]' "
+                    f"({error.__cause__})"
                 ) from error
             raise
         # transformers makes a tokenizer without words of a folder that holds none.

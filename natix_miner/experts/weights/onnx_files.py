@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from natix_miner.errors import MissingExtraError, ModelError
+from natix_miner.errors import ModelError
+from natix_miner.experts.weights.openvino_cpu import compiled_on_cpu, quiet_openvino
 from natix_miner.experts.weights.runtimes import onnx_session
 
 OnnxRuntimeName = Literal["onnxruntime", "openvino"]
@@ -45,31 +44,15 @@ def _on_onnxruntime(path: Path, threads: int) -> tuple[RunOnnx, set[str]]:
 
 
 def _on_openvino(path: Path, threads: int) -> tuple[RunOnnx, set[str]]:
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtraError(
-            "runtime openvino is not installed: pip install 'natix-miner[detectors]', "
-            "or say `runtime: onnxruntime`"
-        ) from error
-    core = openvino.Core()
+    core = quiet_openvino("onnxruntime").Core()
     try:
         model = core.read_model(path)
     except RuntimeError as error:
         raise ModelError(f"{path} does not load as an ONNX model: {error}") from error
-    options = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": str(threads or os.cpu_count() or 1),
-    }
-    compiled = core.compile_model(model, "CPU", options)
-    names = {output.any_name: output for output in compiled.outputs}
-    # Calls share one request of the runtime, which bears no two at once.
-    alone = threading.Lock()
+    names = [output.any_name for output in model.outputs]
+    compiled = compiled_on_cpu(model, "fp32", threads)
 
     def run(batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        with alone:
-            found = compiled([batch])
-            return {name: np.array(found[output]) for name, output in names.items()}
+        return dict(zip(names, compiled([batch]), strict=True))
 
     return run, set(names)

@@ -6,9 +6,7 @@ has bf16. Conversion happens in memory at load, from the weights that torch has 
 
 from __future__ import annotations
 
-import os
 import tempfile
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 from natix_miner.errors import MissingExtraError, ModelError
+from natix_miner.experts.weights.openvino_cpu import compiled_on_cpu, quiet_openvino
 from natix_miner.experts.weights.placement import Placement
 from natix_miner.experts.weights.saved import Inputs
 from natix_miner.experts.weights.settings import ModelSettings
@@ -183,14 +182,7 @@ def _on_onnxruntime(module: Any, example: Inputs, settings: ModelSettings) -> Ru
 
 
 def _on_openvino(module: Any, example: Inputs, settings: ModelSettings) -> Run:
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtraError(
-            "runtime openvino is not installed: pip install 'natix-miner[detectors]', "
-            "or say `runtime: torch`"
-        ) from error
-
+    openvino = quiet_openvino()
     pixel_values = _example(example)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of size checks that are constant here
@@ -199,22 +191,10 @@ def _on_openvino(module: Any, example: Inputs, settings: ModelSettings) -> Run:
             example_input={"pixel_values": pixel_values},
             input=[("pixel_values", [-1, *pixel_values.shape[1:]])],
         )
-    compiled = openvino.Core().compile_model(
-        converted,
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": "bf16" if settings.precision == "bf16" else "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": str(settings.threads or os.cpu_count() or 1),
-        },
-    )
-    # Calls share one request of the runtime, which bears no two at once.
-    alone = threading.Lock()
+    compiled = compiled_on_cpu(converted, settings.precision, settings.threads)
 
     def run(inputs: Inputs) -> list[NDArray[np.float32]]:
-        with alone:
-            outputs = compiled(dict(inputs))
-            return [np.array(outputs[i], np.float32) for i in range(len(compiled.outputs))]
+        return [np.asarray(output, np.float32) for output in compiled(dict(inputs))]
 
     return run
 

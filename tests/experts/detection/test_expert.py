@@ -220,6 +220,18 @@ class TestTrace:
         assert look.detail.startswith("weak evidence")
         assert look.probability < 0.2
 
+    def test_a_model_that_knows_no_roadwork_and_finds_nothing_does_not_vote(self, told, make_frame):
+        def nothing(picture):
+            return Detections.none()
+
+        frame = make_frame()
+        weak = told(nothing, vocabulary_named("coco-80")).look_at([frame])[0]
+        assert weak.trust == 0.0
+        assert "nothing found, no vote" in weak.detail
+        strong = told(nothing).look_at([frame])[0]
+        assert strong.trust == 1.0
+        assert strong.probability == pytest.approx(0.12)
+
     def test_doubtful_sizes_count_less_and_are_told(self, told, make_frame, monkeypatch):
         detector = told(lambda _: Detections.of([[10, 100, 60, 200]], [0.9], ["Cone"]))
         before = detector.look_at([make_frame()])[0].probability
