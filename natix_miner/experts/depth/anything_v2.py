@@ -14,9 +14,9 @@ import numpy as np
 
 from natix_miner.clock import SYSTEM_CLOCK, Clock
 from natix_miner.errors import ModelError
-from natix_miner.experts.depth.model import DepthMap, DepthModel, refuse_gaps
+from natix_miner.experts.depth.model import DepthMap, DepthModel
 from natix_miner.experts.weights.locating import Place
-from natix_miner.experts.weights.placement import Placement, digest_of, loading
+from natix_miner.experts.weights.placement import Placement, digest_of, loading, refuse_made_up
 from natix_miner.experts.weights.settings import ModelSettings
 from natix_miner.images.frame import Pixels
 from natix_miner.torch_stack import torch_stack
@@ -67,8 +67,7 @@ class DepthAnythingV2(DepthModel):
                 ),
             ),
         )
-        # Else they are drawn at random, and metres with them.
-        refuse_gaps(name, where, told["missing_keys"])
+        refuse_made_up(name, "a depth model", where, told["missing_keys"])
         return cls(model, processor, placement, clock)
 
     def look_at(self, pixels: Pixels) -> DepthMap:

@@ -19,9 +19,9 @@ import numpy as np
 
 from natix_miner.clock import SYSTEM_CLOCK, Clock
 from natix_miner.errors import MissingExtraError, ModelError
-from natix_miner.experts.depth.model import DepthMap, DepthModel, refuse_gaps
+from natix_miner.experts.depth.model import DepthMap, DepthModel
 from natix_miner.experts.weights.locating import Place
-from natix_miner.experts.weights.placement import Placement, digest_of, loading
+from natix_miner.experts.weights.placement import Placement, digest_of, loading, refuse_made_up
 from natix_miner.experts.weights.settings import ModelSettings
 from natix_miner.images.frame import Pixels
 
@@ -74,7 +74,8 @@ class DepthAnythingV3(DepthModel):
             )
         if place.local:
             # The package takes a file that lacks weights as it is, and draws those at random.
-            refuse_gaps(name, where, set(model.state_dict()) - _names_in(Path(where)))
+            made_up = set(model.state_dict()) - _names_in(Path(where))
+            refuse_made_up(name, "a depth model", where, made_up)
         return cls(model.to(placement.device).eval(), clock)
 
     def look_at(self, pixels: Pixels) -> DepthMap:

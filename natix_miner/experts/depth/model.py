@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from natix_miner.clock import SYSTEM_CLOCK, Clock
-from natix_miner.errors import ModelError
 from natix_miner.experts.family import Surroundings
 from natix_miner.experts.weights.locating import Place, locate
 from natix_miner.experts.weights.settings import ModelSettings
@@ -120,15 +119,6 @@ def load_depth_model(name: str, source: DepthSource, place: Place, clock: Clock)
     model: DepthModel = loads(name, source.weights, place, clock)
     model.warm_up()
     return model
-
-
-def refuse_gaps(name: str, where: str, missing: Iterable[str]) -> None:
-    """Raises ModelError when weights that the network needs are not in its file."""
-    if gaps := sorted(missing):
-        raise ModelError(
-            f"expert {name!r}: {where} lacks {len(gaps)} weights of the depth model "
-            f"({', '.join(gaps[:3])} ...); fetch it anew"
-        )
 
 
 def place_and_key(

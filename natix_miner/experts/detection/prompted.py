@@ -18,7 +18,7 @@ from natix_miner.experts.detection.settings import PromptedSettings
 from natix_miner.experts.detection.vocabulary import Vocabulary
 from natix_miner.experts.family import Surroundings
 from natix_miner.experts.weights.locating import Place, locate
-from natix_miner.experts.weights.placement import Placement, digest_of, loading
+from natix_miner.experts.weights.placement import Placement, digest_of, loading, refuse_made_up
 from natix_miner.experts.weights.shared import Shared
 from natix_miner.torch_stack import TorchStack, torch_stack
 
@@ -146,11 +146,7 @@ class PromptedExpert(DetectorExpert):
                 **given,
             ),
         )
-        if missing := sorted(told["missing_keys"]):
-            raise ModelError(
-                f"expert {self.name!r}: the weights in {where} lack {len(missing)} tensors of a "
-                f"{config.model_type} model: {', '.join(missing[:4])} ..."
-            )
+        refuse_made_up(self.name, f"a {config.model_type} model", where, told["missing_keys"])
         return model, made
 
     def placed(self, model: Any, processor: Any, heavy: str = "") -> Loaded:

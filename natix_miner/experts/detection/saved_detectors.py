@@ -20,7 +20,7 @@ from natix_miner.experts.detection.detections import Detections
 from natix_miner.experts.detection.settings import DetectorSettings
 from natix_miner.experts.weights.locating import Place
 from natix_miner.experts.weights.openvino_cpu import compiled_on_cpu, quiet_openvino
-from natix_miner.experts.weights.placement import Placement, digest_of, loading
+from natix_miner.experts.weights.placement import Placement, digest_of, loading, refuse_made_up
 from natix_miner.images.frame import Pixels
 from natix_miner.torch_stack import torch_stack
 
@@ -135,12 +135,7 @@ def _read(name: str, place: Place) -> tuple[Any, Any]:
             f"expert {name!r} needs a package for the detector in {place.location} ({error}): "
             "pip install 'natix-miner[detectors]'"
         ) from error
-    if missing := sorted(told["missing_keys"]):
-        # The library would go on with random ones.
-        raise ModelError(
-            f"expert {name!r}: {len(missing)} weights of the detector are not in the file in "
-            f"{place.location} ({', '.join(missing[:3])} ...); fetch it again"
-        )
+    refuse_made_up(name, "a detector", place.location, told["missing_keys"])
     return processor, model.eval().requires_grad_(False)
 
 

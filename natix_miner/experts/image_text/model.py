@@ -16,7 +16,7 @@ from PIL import Image
 
 from natix_miner.errors import MissingExtraError, ModelError
 from natix_miner.experts.weights.locating import Place
-from natix_miner.experts.weights.placement import Placement, digest_of, loading
+from natix_miner.experts.weights.placement import Placement, digest_of, loading, refuse_made_up
 from natix_miner.images.frame import Pixels
 from natix_miner.torch_stack import TorchStack, torch_stack
 
@@ -161,13 +161,7 @@ class ImageTextModel:
                 **self._place.arguments(),
             ),
         )
-        # What the file lacks is filled with random numbers and a warning only.
-        if missing := sorted(found["missing_keys"]):
-            raise ModelError(
-                f"expert {self._name!r}: the weights in {where} lack {len(missing)} tensors of an "
-                f"image-text model ({', '.join(missing[:3])} ...): they are of another "
-                "architecture, or torn"
-            )
+        refuse_made_up(self._name, "an image-text model", where, found["missing_keys"])
         return model.eval().requires_grad_(False)
 
 

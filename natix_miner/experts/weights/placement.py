@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -122,3 +122,13 @@ def loading(name: str, what: str, where: str, load: Callable[[], Any]) -> Any:
         return load()
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(f"expert {name!r} cannot load {what} from {where}: {error}") from error
+
+
+def refuse_made_up(name: str, what: str, where: str, missing: Iterable[str]) -> None:
+    """Raises ModelError when weights of a model are `missing` from its file: the library would go
+    on with random ones."""
+    if lacking := sorted(missing):
+        raise ModelError(
+            f"expert {name!r} cannot load {what} from {where}: {len(lacking)} of its weights are "
+            f"not in the file ({', '.join(lacking[:3])} ...); it is of another kind, or torn"
+        )

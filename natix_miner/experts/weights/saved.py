@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from natix_miner.errors import MissingExtraError, ModelError
+from natix_miner.errors import MissingExtraError
 from natix_miner.experts.weights.locating import Place
-from natix_miner.experts.weights.placement import loading
+from natix_miner.experts.weights.placement import loading, refuse_made_up
 from natix_miner.images.frame import Pixels
 from natix_miner.torch_stack import torch_stack
 
@@ -76,7 +76,8 @@ def load_saved(
                 "pip install 'natix-miner[detectors]'"
             ) from error
         missing = tuple(sorted(told["missing_keys"]))
-        _refuse_made_up(name, what, place, [key for key in missing if not key.startswith(may_lack)])
+        wanted = [key for key in missing if not key.startswith(may_lack)]
+        refuse_made_up(name, what, place.location, wanted)
         return Saved(model.eval(), processor, missing)
 
     found: Saved = loading(name, what, place.location, load)
@@ -94,11 +95,3 @@ def _config(transformers: Any, auto: str, place: Place) -> Any:
     if auto == "AutoModel":
         return getattr(config, "vision_config", None) or config
     return config
-
-
-def _refuse_made_up(name: str, what: str, place: Place, missing: list[str]) -> None:
-    if missing:
-        raise ModelError(
-            f"expert {name!r} cannot load {what} from {place.location}: {len(missing)} of its "
-            f"weights are not in the file ({', '.join(missing[:3])}...); give it one of that kind"
-        )
