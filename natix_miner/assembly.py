@@ -99,7 +99,7 @@ def build_consensus(profile: Profile) -> Consensus:
         path = profile.path(settings.fitted)
         fitted = load_fitted(path)
         fitted.check_experts(names, str(path))
-    return POOLS[settings.pool](fitted)
+    return POOLS[settings.pool or fitted.kind](fitted)
 
 
 def _levels(profile: Profile, experts: dict[str, Expert], clock: Clock) -> list[Level]:

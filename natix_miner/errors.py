@@ -22,6 +22,7 @@
     |   |-- PlanError             the servers of a profile do not fit the GPUs
     |   `-- ServerAnswerError     it answered, but not what was asked for
     |-- FittedFileError           a fitted consensus file is unreadable or does not match
+    |-- FittingError              votes from which nothing can be fitted, compared or replayed
     |-- JournalError              the journal cannot be opened, read or migrated
     |-- QuerySourceError          saved queries for scoring cannot be read
     `-- NeuronError               the miner cannot start or go on
@@ -148,6 +149,10 @@ class ServerAnswerError(ServingError):
 
 class FittedFileError(NatixMinerError):
     """A fitted consensus file is unreadable, or its experts are not those of the profile."""
+
+
+class FittingError(NatixMinerError):
+    """Votes are missing, of one class, too few or in conflict; nothing was written."""
 
 
 class JournalError(NatixMinerError):

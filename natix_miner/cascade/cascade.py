@@ -11,7 +11,7 @@ from natix_miner.cascade.level import Level
 from natix_miner.cascade.trace import Answer, EvidenceTrace, ExpertTrace, LevelTrace
 from natix_miner.cascade.verdict import NO_ANSWER
 from natix_miner.clock import SYSTEM_CLOCK, Clock, Deadline
-from natix_miner.consensus import Consensus, Pooled, answer_from
+from natix_miner.consensus import Consensus, Pooled, answer_from, frame_conditions
 from natix_miner.experts import Opinion
 from natix_miner.images import Frame
 
@@ -52,6 +52,8 @@ class Cascade:
         traces: list[LevelTrace] = []
         pooled: Pooled | None = None
         reason, last = ALL_LEVELS, None
+        size_class = frame.geometry.size_class.value
+        conditions = frame_conditions(frame.geometry)
         for level in self.levels:
             enter, why = level.rule.decide(pooled)
             left = due.remaining()
@@ -68,7 +70,7 @@ class Cascade:
             started = self._clock.monotonic()
             said = await self._ask_all(level, frame, tuple(opinions), due)
             opinions.extend(said)
-            pooled = self.consensus.pool(opinions, frame.geometry.size_class.value)
+            pooled = self.consensus.pool(opinions, size_class, conditions)
             last = level.name
             spent = self._clock.monotonic() - started
             traces.append(_entered(level.name, why, said, pooled, spent))
@@ -119,6 +121,7 @@ def _passed_over(name: str, why: str, pooled: Pooled | None) -> LevelTrace:
         log_odds=pooled.log_odds if pooled else None,
         probability=pooled.probability if pooled else None,
         disagreement=pooled.disagreement if pooled else None,
+        bias=pooled.bias if pooled else None,
         ms=0.0,
     )
 
@@ -159,6 +162,7 @@ def _entered(
         log_odds=pooled.log_odds if pooled else None,
         probability=pooled.probability if pooled else None,
         disagreement=pooled.disagreement if pooled else None,
+        bias=pooled.bias if pooled else None,
         ms=seconds * 1000.0,
         slowest=max(experts, key=lambda expert: expert.ms).name if experts else None,
     )

@@ -101,6 +101,7 @@ class LevelTrace(_Part):
     disagreement: float | None  # spread of the votes' log-odds
     ms: float  # experts run side by side: about the time of the slowest
     slowest: str | None = None  # the expert that took longest
+    bias: float | None = None  # added by the pool for the frame and for missing votes
 
 
 class Answer(_Part):

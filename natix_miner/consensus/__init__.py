@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from natix_miner.consensus.calibration import Calibration, Isotonic, Platt
+from natix_miner.consensus.conditions import FRAME_CONDITIONS, frame_conditions
 from natix_miner.consensus.fitted import (
+    Expected,
     FittedConsensus,
-    Platt,
     Pool,
+    PoolKind,
     equal_weights,
     load_fitted,
     save_fitted,
@@ -15,23 +18,33 @@ from natix_miner.consensus.pool import (
     Consensus,
     GeometricMeanPool,
     LogOddsPool,
+    MajorityPool,
     Pooled,
     Vote,
     answer_from,
+    choose_pool,
 )
 
 __all__ = [
+    "FRAME_CONDITIONS",
     "POOLS",
+    "Calibration",
     "Consensus",
+    "Expected",
     "FittedConsensus",
     "GeometricMeanPool",
+    "Isotonic",
     "LogOddsPool",
+    "MajorityPool",
     "Platt",
     "Pool",
+    "PoolKind",
     "Pooled",
     "Vote",
     "answer_from",
+    "choose_pool",
     "equal_weights",
+    "frame_conditions",
     "load_fitted",
     "save_fitted",
 ]

@@ -9,51 +9,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from natix_miner.consensus.calibration import Calibration, Part, Platt, Shift
 from natix_miner.errors import FittedFileError
-from natix_miner.log_odds import expit, logit
 
-FITTED_FORMAT: Literal[1] = 1
+#: Format 1 had no `missing`, `after`, `kind`, `method` and `expected`; it is still read.
+FITTED_FORMAT: Literal[2] = 2
 
-#: Bounds that no sensible fit comes near; they keep every pooled value finite.
-Weight = Annotated[float, Field(ge=0.0, le=100.0)]
-Shift = Annotated[float, Field(ge=-50.0, le=50.0)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+Weight = Annotated[float, Field(ge=-100.0, le=100.0)]
+PoolKind = Literal["log-odds", "geometric-mean", "majority"]
 
 
-class Platt(_Part):
-    """Platt scaling: calibrated log-odds = slope * raw log-odds + intercept.
-
-    With intercept 0 it is temperature scaling (temperature = 1 / slope). The slope is positive, so
-    that an expert's order of pictures is kept. Source: Platt, "Probabilistic outputs for support
-    vector machines", 1999.
-    """
-
-    kind: Literal["platt"] = "platt"
-    slope: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
-    intercept: Shift = 0.0
-
-    def calibrate(self, probability: float) -> float:
-        """Calibrated probability in [0, 1] of a raw one in [0, 1]."""
-        return expit(self.slope * logit(probability) + self.intercept)
-
-
-class Pool(_Part):
+class Pool(Part):
     """Weights for one set of experts: log-odds = bias + sum of weight * calibrated log-odds.
 
-    `size_bias` is added for frames of one size class (`natix_miner.images.SizeClass`): the same
-    experts raise more false alarms on whole frames than on small squares. `condition_bias` times
-    its value in [0, 1] is added for each condition that an expert has told (night, haze).
+    `missing` holds what is added when an expert of the set has no vote; for a missing expert that
+    has no entry there (it was hardly ever missing in the fit) the other weights are scaled up
+    instead. `size_bias` is added for frames of one size class (`natix_miner.images.SizeClass`): the
+    same experts raise more false alarms on whole frames than on small squares. `condition_bias`
+    times its value in [0, 1] is added for each condition of the frame (`frame_conditions`, and
+    those that experts tell: night, haze). `after` calibrates what a geometric mean or a majority
+    comes to; a log-odds pool has that in its weights and bias.
     """
 
     weights: dict[str, Weight]
     bias: Shift = 0.0
-    size_bias: dict[str, Shift] = {}
-    condition_bias: dict[str, Shift] = {}
+    size_bias: dict[str, Shift] = Field(default_factory=dict)
+    condition_bias: dict[str, Shift] = Field(default_factory=dict)
+    missing: dict[str, Shift] = Field(default_factory=dict)
+    after: Platt | None = None
 
     def bias_for(
         self, size_class: str | None, conditions: Mapping[str, float] | None = None
@@ -69,19 +54,38 @@ class Pool(_Part):
         )
 
 
-class FittedConsensus(_Part):
+class Expected(Part):
+    """How an expert behaved in the data of the fit, for noticing when it drifts.
+
+    `mean` and `spread` (standard deviation) of its calibrated log-odds, `agreement` the share of
+    its votes on the pool's side, `missing` the share without a vote, `n` how often it was asked.
+    """
+
+    n: Annotated[int, Field(ge=0)]
+    mean: float
+    spread: Annotated[float, Field(ge=0.0)]
+    agreement: Annotated[float, Field(ge=0.0, le=1.0)]
+    missing: Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class FittedConsensus(Part):
     """What a fit leaves behind.
 
     `pools` are fitted on sets of experts that occur together (those of the first level, those of
     the first two, ...); the one that fits the opinions at hand best is used, see `LogOddsPool`.
-    `fitted_on` and `metrics` tell where it comes from and are not used in pooling.
+    `kind` is how it is pooled when the profile does not say otherwise, `method` the fit it came
+    out of ("stacking", "best-single", ...), `expected` how each expert behaved. `fitted_on` and
+    `metrics` tell where it comes from; like `method` they are not used in pooling.
     """
 
-    format: Literal[1] = FITTED_FORMAT
-    calibrations: dict[str, Platt]
+    format: Literal[1, 2] = FITTED_FORMAT
+    kind: PoolKind = "log-odds"
+    method: str = ""
+    calibrations: dict[str, Calibration]
     pools: Annotated[tuple[Pool, ...], Field(min_length=1)]
-    fitted_on: dict[str, Any] = {}
-    metrics: dict[str, Any] = {}
+    expected: dict[str, Expected] = Field(default_factory=dict)
+    fitted_on: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
     code_version: str = ""
 
     def digest(self) -> str:
@@ -106,7 +110,9 @@ def equal_weights(names: frozenset[str]) -> FittedConsensus:
     """No fit at all: raw probabilities, the mean of the log-odds."""
     share = 1.0 / max(1, len(names))
     return FittedConsensus(
-        calibrations={}, pools=(Pool(weights=dict.fromkeys(sorted(names), share)),)
+        calibrations={},
+        pools=(Pool(weights=dict.fromkeys(sorted(names), share)),),
+        method="equal-weights",
     )
 
 
@@ -116,7 +122,7 @@ def load_fitted(path: Path) -> FittedConsensus:
         return FittedConsensus.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise FittedFileError(
-            f"no fitted consensus at {path}: fit one (scripts/fit_consensus.py), or leave "
+            f"no fitted consensus at {path}: fit one (natix-miner fit), or leave "
             "`fitted` out of the profile for equal weights"
         ) from None
     except (OSError, ValidationError) as error:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from natix_miner.consensus.fitted import FittedConsensus, Platt, Pool
+from natix_miner.consensus.calibration import Platt
+from natix_miner.consensus.fitted import FittedConsensus, Pool, PoolKind
 from natix_miner.experts import Opinion
 from natix_miner.log_odds import expit, logit
 
@@ -35,13 +36,15 @@ class Vote:
 class Pooled:
     """The pool's value over the votes.
 
-    `disagreement` is the weighted standard deviation of the votes' log-odds (0 for a single vote).
+    `disagreement` is the weighted standard deviation of the votes' log-odds (0 for a single vote);
+    `bias` what the pool added to the votes for the frame and for missing votes.
     """
 
     log_odds: float
     probability: float
     disagreement: float
     votes: tuple[Vote, ...]
+    bias: float = 0.0
 
 
 class Consensus(Protocol):
@@ -52,9 +55,14 @@ class Consensus(Protocol):
         """Identifies weights and method in traces."""
         ...
 
-    def pool(self, opinions: Iterable[Opinion], size_class: str | None = None) -> Pooled | None:
-        """The consensus of these opinions on a frame of this size class; their order does not
-        matter."""
+    def pool(
+        self,
+        opinions: Iterable[Opinion],
+        size_class: str | None = None,
+        conditions: Mapping[str, float] | None = None,
+    ) -> Pooled | None:
+        """The consensus of these opinions on a frame of this size class and these conditions
+        (`frame_conditions`); the order of opinions does not matter."""
         ...
 
 
@@ -62,54 +70,104 @@ class _FittedPool(ABC):
     """A pool with the calibrations and weights of a fitted file.
 
     A vote's weight is its fitted weight times the trust of this query's opinion.
-    Of the weight sets in the file the one is used that covers most of the experts that voted, and
-    of those the one that names fewest others. Experts without any weight count equally when nobody
-    else spoke: little is better than nothing.
+    Of the weight sets in the file the one is used that names just the experts that voted; without
+    one, that which names just those that were asked; without one, that which covers most of the
+    voters, and of those the one that names fewest others. Experts without any weight count equally
+    when nobody else spoke: little is better than nothing.
     """
 
-    name: str
+    name: PoolKind
 
     def __init__(self, fitted: FittedConsensus) -> None:
-        self._fitted = fitted
+        self.fitted = fitted
         self.version = f"{self.name}:{fitted.digest()}"
 
-    def pool(self, opinions: Iterable[Opinion], size_class: str | None = None) -> Pooled | None:
+    def pool(
+        self,
+        opinions: Iterable[Opinion],
+        size_class: str | None = None,
+        conditions: Mapping[str, float] | None = None,
+    ) -> Pooled | None:
         """The pooled value of all usable opinions; None without one."""
         opinions = tuple(opinions)
         usable = _usable(opinions)
         if not usable:
             return None
-        told = {name: value for o in opinions for name, value in o.conditions.items()}
-        votes = {name: probability for name, (probability, _) in usable.items()}
-        chosen = _best_pool(self._fitted.pools, frozenset(votes))
-        weights = {
-            name: chosen.weights.get(name, 0.0) * trust for name, (_, trust) in usable.items()
+        told = dict(conditions or {})
+        for name, value in ((n, v) for opinion in opinions for n, v in opinion.conditions.items()):
+            told[name] = max(value, told.get(name, 0.0))
+        chosen = choose_pool(
+            self.fitted.pools,
+            frozenset(usable),
+            frozenset(opinion.expert for opinion in opinions),
+        )
+        votes = {
+            name: (probability, chosen.weights.get(name, 0.0) * trust)
+            for name, (probability, trust) in usable.items()
         }
-        present = math.fsum(weights.values())
-        if present <= NOTHING * math.fsum(chosen.weights.values()):
-            return _pooled(votes, dict.fromkeys(votes, 1.0 / len(votes)), 0.0, self._fitted)
-        scale, bias = self._scale(chosen, present, chosen.bias_for(size_class, told))
-        weights = {name: weight * scale for name, weight in weights.items()}
-        return _pooled(votes, weights, bias, self._fitted)
+        present = math.fsum(abs(weight) for _, weight in votes.values())
+        total = math.fsum(abs(weight) for weight in chosen.weights.values())
+        if present <= NOTHING * total:
+            share = 1.0 / len(votes)
+            return self._sum({name: (p, share) for name, (p, _) in votes.items()}, 0.0)
+        absence = {name: 1.0 - usable.get(name, (0.0, 0.0))[1] for name in chosen.missing}
+        return self._join(votes, chosen, present, absence, chosen.bias_for(size_class, told))
 
     @abstractmethod
-    def _scale(self, chosen: Pool, present: float, bias: float) -> tuple[float, float]:
-        """Factor for the weights and the bias to add, given the sum of the weights that are
-        `present` and the pool's own bias for the frame."""
+    def _join(
+        self,
+        votes: dict[str, tuple[float, float]],
+        chosen: Pool,
+        present: float,
+        absence: dict[str, float],
+        bias: float,
+    ) -> Pooled:
+        """Pool raw probabilities and weights by expert, whose absolute weights sum to `present`.
+
+        `absence` in [0, 1] says how much each expert of `chosen.missing` is missing, `bias` is the
+        pool's own for the frame.
+        """
+
+    def _votes(self, votes: dict[str, tuple[float, float]]) -> list[Vote]:
+        made = []
+        for name, (probability, weight) in votes.items():
+            calibration = self.fitted.calibrations.get(name, _UNCALIBRATED)
+            calibrated = calibration.calibrate(probability)
+            made.append(Vote(name, calibrated, logit(calibrated), weight))
+        return made
+
+    def _sum(self, votes: dict[str, tuple[float, float]], bias: float) -> Pooled:
+        made = self._votes(votes)
+        return _pooled(made, bias + math.fsum(v.weight * v.log_odds for v in made), bias)
 
 
 class LogOddsPool(_FittedPool):
     """Weighted sum of calibrated log-odds.
 
-    When votes are missing, those at hand are scaled up by (sum of all weights / sum of the weights
-    present), so that a missing vote weakens nobody else's.
-    Source: logarithmic opinion pool, Genest and Zidek 1986.
+    A missing vote adds its fitted `missing` where the fit knows it. For those that it does not
+    know, the votes at hand are scaled up by (sum of the weights, those not known to be missing
+    included) / (sum of the weights present), so that a missing vote weakens nobody else's.
+    Source: logarithmic opinion pool, Genest and Zidek 1986; stacking, Wolpert 1992.
     """
 
     name = "log-odds"
 
-    def _scale(self, chosen: Pool, present: float, bias: float) -> tuple[float, float]:
-        return math.fsum(chosen.weights.values()) / present, bias
+    def _join(
+        self,
+        votes: dict[str, tuple[float, float]],
+        chosen: Pool,
+        present: float,
+        absence: dict[str, float],
+        bias: float,
+    ) -> Pooled:
+        total = math.fsum(abs(weight) for weight in chosen.weights.values())
+        known = math.fsum(
+            abs(chosen.weights.get(name, 0.0)) * share for name, share in absence.items()
+        )
+        scale = max(0.0, total - known) / present
+        added = math.fsum(chosen.missing[name] * share for name, share in absence.items())
+        scaled = {name: (p, weight * scale) for name, (p, weight) in votes.items()}
+        return self._sum(scaled, bias + added)
 
 
 class GeometricMeanPool(_FittedPool):
@@ -117,18 +175,60 @@ class GeometricMeanPool(_FittedPool):
 
     p = prod p_i^w_i / (prod p_i^w_i + prod (1 - p_i)^w_i) with the weights scaled to sum 1, which
     is the weighted mean of the log-odds; without the normalisation any two votes of one half would
-    pool to less than one half.
+    pool to less than one half. Negative weights and biases are of no use to it and are left out;
+    `after`, where it was fitted, is applied to what it comes to.
     """
 
     name = "geometric-mean"
 
-    def _scale(self, chosen: Pool, present: float, bias: float) -> tuple[float, float]:
-        return 1.0 / present, 0.0
+    def _join(
+        self,
+        votes: dict[str, tuple[float, float]],
+        chosen: Pool,
+        present: float,
+        absence: dict[str, float],
+        bias: float,
+    ) -> Pooled:
+        kept = {name: (p, max(0.0, weight)) for name, (p, weight) in votes.items()}
+        sum_of_weights = math.fsum(weight for _, weight in kept.values())
+        share = 1.0 / len(kept)
+        scaled = {
+            name: (p, weight / sum_of_weights if sum_of_weights > 0.0 else share)
+            for name, (p, weight) in kept.items()
+        }
+        return _after(self._sum(scaled, 0.0), chosen)
 
 
-POOLS: dict[str, type[LogOddsPool] | type[GeometricMeanPool]] = {
+class MajorityPool(_FittedPool):
+    """Each calibrated vote counts as yes or no, by its trust, whatever its weight.
+
+    log-odds = ln((yes + 1/2) / (no + 1/2)), so that a unanimous handful is not certain; `after`,
+    where it was fitted, is applied to that.
+    """
+
+    name = "majority"
+
+    def _join(
+        self,
+        votes: dict[str, tuple[float, float]],
+        chosen: Pool,
+        present: float,
+        absence: dict[str, float],
+        bias: float,
+    ) -> Pooled:
+        made = [
+            Vote(vote.expert, vote.calibrated, vote.log_odds, 1.0 / len(votes))
+            for vote in self._votes(votes)
+        ]
+        yes = sum(vote.log_odds > 0.0 for vote in made)
+        log_odds = math.log((yes + 0.5) / (len(made) - yes + 0.5))
+        return _after(_pooled(made, log_odds, 0.0), chosen)
+
+
+POOLS: dict[str, type[LogOddsPool] | type[GeometricMeanPool] | type[MajorityPool]] = {
     LogOddsPool.name: LogOddsPool,
     GeometricMeanPool.name: GeometricMeanPool,
+    MajorityPool.name: MajorityPool,
 }
 
 
@@ -151,40 +251,44 @@ def _usable(opinions: Iterable[Opinion]) -> dict[str, tuple[float, float]]:
     return dict(sorted(usable))
 
 
-def _best_pool(pools: tuple[Pool, ...], present: frozenset[str]) -> Pool:
+def choose_pool(pools: tuple[Pool, ...], present: frozenset[str], asked: frozenset[str]) -> Pool:
+    """The weight set for the experts that voted and those that were asked, see `_FittedPool`."""
+    for wanted in (present, asked):
+        for pool in pools:
+            if pool.weights.keys() == wanted:
+                return pool
+
     def fit(pool: Pool) -> tuple[int, int]:
-        named = frozenset(pool.weights)
+        named = pool.weights.keys()
         return len(named & present), -len(named - present)
 
     return max(pools, key=fit)
 
 
-def _pooled(
-    raw: dict[str, float], weights: dict[str, float], bias: float, fitted: FittedConsensus
-) -> Pooled:
-    votes = []
-    for name, probability in raw.items():
-        calibrated = fitted.calibrations.get(name, _UNCALIBRATED).calibrate(probability)
-        votes.append(
-            Vote(
-                expert=name,
-                calibrated=calibrated,
-                log_odds=logit(calibrated),
-                weight=weights[name],
-            )
-        )
-    log_odds = bias + math.fsum(vote.weight * vote.log_odds for vote in votes)
+def _pooled(votes: list[Vote], log_odds: float, bias: float) -> Pooled:
     return Pooled(
         log_odds=log_odds,
         probability=expit(log_odds),
         disagreement=_spread(votes),
         votes=tuple(votes),
+        bias=bias,
     )
 
 
+def _after(pooled: Pooled, chosen: Pool) -> Pooled:
+    if chosen.after is None:
+        return pooled
+    log_odds = chosen.after.shift(pooled.log_odds)
+    return replace(pooled, log_odds=log_odds, probability=expit(log_odds))
+
+
 def _spread(votes: list[Vote]) -> float:
-    total = math.fsum(vote.weight for vote in votes)
+    """Standard deviation of the log-odds, weighted by the absolute weights."""
+    shares = [abs(vote.weight) for vote in votes]
+    total = math.fsum(shares)
     if total <= 0.0 or len(votes) < 2:
         return 0.0
-    mean = math.fsum(vote.weight * vote.log_odds for vote in votes) / total
-    return math.sqrt(math.fsum(vote.weight * (vote.log_odds - mean) ** 2 for vote in votes) / total)
+    mean = math.fsum(s * v.log_odds for s, v in zip(shares, votes, strict=True)) / total
+    return math.sqrt(
+        math.fsum(s * (v.log_odds - mean) ** 2 for s, v in zip(shares, votes, strict=True)) / total
+    )

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import (
@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from natix_miner.consensus import PoolKind
 from natix_miner.errors import ConfigurationError, ProfileError
 from natix_miner.experts.family import ExpertSettings, family_of
 from natix_miner.query import DEFAULT_DEADLINE_SECONDS
@@ -44,10 +45,11 @@ class LevelSettings(Section):
 
 
 class ConsensusSettings(Section):
-    """`fitted` is the fitted file (equal weights without one), `pool` the method."""
+    """`fitted` is the fitted file (equal weights without one); `pool` the method, the fitted file's
+    own by default."""
 
     fitted: Path | None = None
-    pool: Literal["log-odds", "geometric-mean"] = "log-odds"
+    pool: PoolKind | None = None
 
 
 class BreakerSettings(Section):

@@ -62,6 +62,7 @@ def document() -> dict:
                 "disagreement": 0.0,
                 "ms": 2.6,
                 "slowest": "network",
+                "bias": -0.25,
             }
         ],
         "answer": {"prediction": 0.8, "reason": "all-levels", "level": "glance"},

@@ -39,10 +39,10 @@ def test_what_is_saved_comes_back_the_same(tmp_path, fitted):
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"format": 2}, "format"),
+        ({"format": 3}, "format"),
         ({"surprise": 1}, "surprise"),
         ({"pools": []}, "pools"),
-        ({"pools": [{"weights": {"a": -1.0}}]}, "weights"),
+        ({"pools": [{"weights": {"a": -101.0}}]}, "weights"),
         ({"pools": [{"weights": {"a": 1e9}}]}, "weights"),
         ({"calibrations": {"a": {"slope": 0.0}}}, "slope"),
     ],

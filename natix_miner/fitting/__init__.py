@@ -1,0 +1,1 @@
+"""Learning the consensus from labelled opinions: calibration, pools, their choice, the routing."""

@@ -1,0 +1,1 @@
+"""Looking into answers: replay, comparison, the story of one query, labelling."""
