@@ -160,7 +160,13 @@ def test_an_interrupt_ends_with_130_and_can_be_taken_up(pictures, tmp_path):
     arguments = ["score", "--profile", PROFILE, "--queries", pictures, "--resume", state, "--json"]
     command = [*COMMAND, *map(str, arguments), "--repeats", "100000"]
     running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        # A shell starts what runs in its background with SIGINT ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         until = time.monotonic() + 40

@@ -134,7 +134,8 @@ def test_experts_on_a_gpu_take_their_weights_and_one_process(folder):
         ROOT,
     )
     assert taken == {
-        0: pytest.approx(PROCESS_GB + 2 * 0.34),
+        # 343.2 MB of weights, held once for both experts.
+        0: pytest.approx(PROCESS_GB + 0.3432, abs=0.001),
         1: pytest.approx(PROCESS_GB + UNKNOWN_GB, abs=0.001),
     }
 

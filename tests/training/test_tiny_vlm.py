@@ -156,7 +156,7 @@ def test_a_picture_becomes_49_to_100_tokens(
 ) -> None:
     width, height = size
     shown = reference.processor(images=[np.zeros((height, width, 3), np.uint8)])
-    assert int(np.prod(shown["image_grid_thw"][0])) // 4 == tokens
+    assert int(np.prod(np.asarray(shown["image_grid_thw"][0]))) // 4 == tokens
 
 
 # what training does with pictures and prompts, against what transformers does with them
@@ -165,7 +165,8 @@ def test_a_picture_becomes_49_to_100_tokens(
 def test_patches_are_those_of_the_processor(reference: Reference) -> None:
     pixels = noise((2, 224, 256, 3))
     theirs = reference.processor(images=list(pixels), return_tensors="pt")["pixel_values"]
-    assert torch.equal(patches_of(pixels), theirs)
+    # Its torchvision processor, which is taken where torchvision is installed, rounds once less.
+    torch.testing.assert_close(patches_of(pixels), theirs, rtol=0.0, atol=1e-6)
 
 
 def test_targets_lie_in_the_order_of_the_patches() -> None:
