@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from natix_miner import __version__
@@ -9,7 +10,14 @@ from natix_miner.breaker import Breaker, BreakerLimits
 from natix_miner.cascade.cascade import Cascade
 from natix_miner.cascade.level import EntryRule, Level, Seat
 from natix_miner.clock import SYSTEM_CLOCK, Clock
-from natix_miner.consensus import POOLS, Consensus, equal_weights, load_fitted
+from natix_miner.consensus import (
+    POOLS,
+    Consensus,
+    DriftWatch,
+    Standing,
+    equal_weights,
+    load_fitted,
+)
 from natix_miner.experts import Expert
 from natix_miner.experts.family import Surroundings, family_of
 from natix_miner.judge import Judge
@@ -21,12 +29,18 @@ if TYPE_CHECKING:
 
 
 def build_judge(
-    profile: Profile, clock: Clock = SYSTEM_CLOCK, *, wait_for_servers: float | None = None
+    profile: Profile,
+    clock: Clock = SYSTEM_CLOCK,
+    *,
+    wait_for_servers: float | None = None,
+    on_drift: Callable[[Standing], None] | None = None,
 ) -> Judge:
     """The judge of a profile, its experts and servers not yet started.
 
     Starting it waits `wait_for_servers` seconds at most until every server is up or given up (the
-    profile's `wait_seconds` by default).
+    profile's `wait_seconds` by default). With `on_drift` the experts are watched for drift and it
+    is told when one begins or ends to drift; without it every query is judged by itself, so that
+    scoring and replay come out the same in any order.
 
     Raises LicenceError when the profile uses models whose terms it does not accept, FittedFileError
     when the fitted consensus does not belong to the profile, ServingError when its servers cannot
@@ -45,9 +59,11 @@ def build_judge(
         for section in profile.experts
         for name, settings in profile.experts_of(section).items()
     }
+    consensus = build_consensus(profile)
     cascade = Cascade(
         tuple(_levels(profile, experts, clock)),
-        build_consensus(profile),
+        consensus,
+        drift=build_drift(profile, consensus, on_drift) if on_drift else None,
         reserve_seconds=profile.reserve_seconds,
         clock=clock,
     )
@@ -100,6 +116,18 @@ def build_consensus(profile: Profile) -> Consensus:
         fitted = load_fitted(path)
         fitted.check_experts(names, str(path))
     return POOLS[settings.pool or fitted.kind](fitted)
+
+
+def build_drift(
+    profile: Profile, consensus: Consensus, on_drift: Callable[[Standing], None]
+) -> DriftWatch | None:
+    """The watch for experts that drift from the fit of this consensus; None where the profile does
+    not want one, or the fitted file does not tell how its experts behaved."""
+    settings, expected = profile.consensus.drift, consensus.fitted.expected
+    if not settings.enabled or not expected:
+        return None
+    levels = [tuple(profile.seated_in(level)) for level in profile.levels]
+    return DriftWatch(expected, levels, settings, on_drift)
 
 
 def _levels(profile: Profile, experts: dict[str, Expert], clock: Clock) -> list[Level]:

@@ -12,10 +12,11 @@ from natix_miner.cascade import NO_ANSWER, Verdict
 from natix_miner.cascade.cascade import OUT_OF_TIME, Cascade
 from natix_miner.cascade.trace import Answer, LevelTrace, PictureTrace, QueryTrace, Trace
 from natix_miner.clock import SYSTEM_CLOCK, Clock
+from natix_miner.consensus import Consensus, DriftWatch, Standing
 from natix_miner.errors import PictureError
 from natix_miner.experts import Expert
 from natix_miner.images import Frame, decode_picture
-from natix_miner.query import Query
+from natix_miner.query import REHEARSAL, Query
 from natix_miner.sections import PictureLimits
 
 
@@ -82,6 +83,23 @@ class JudgeLike(Protocol):
         ...
 
 
+class SwapsConsensus(JudgeLike, Protocol):
+    """A judge whose consensus can be exchanged while it judges."""
+
+    @property
+    def consensus_version(self) -> str:
+        """The consensus that queries begin with at present."""
+        ...
+
+    def swap_consensus(self, consensus: Consensus, drift: DriftWatch | None) -> None:
+        """Begin all further queries with this one; on the judge's own loop."""
+        ...
+
+    def standings(self) -> Mapping[str, Standing]:
+        """How the experts stand against the fit; may be called from any thread."""
+        ...
+
+
 class Judge:
     """Decodes pictures in worker threads and runs the cascade on the event loop it is started on.
 
@@ -120,9 +138,24 @@ class Judge:
             await self.servers.settled(self._wait_for_servers)
         self._versions = {
             **self._versions,
-            "consensus": self.cascade.consensus.version,
             "experts": {expert.name: expert.version for expert in self.experts},
         }
+
+    @property
+    def consensus_version(self) -> str:
+        """The consensus that queries begin with at present."""
+        return self.cascade.consensus.version
+
+    def swap_consensus(self, consensus: Consensus, drift: DriftWatch | None) -> None:
+        """Begin all further queries with this consensus and this watch; those that are being judged
+        end with what they began with. Must be called on the loop that judges."""
+        self.cascade.consensus, self.cascade.drift = consensus, drift
+
+    def standings(self) -> Mapping[str, Standing]:
+        """How the experts stand against the fit, empty where drift is not watched; may be called
+        from any thread."""
+        drift = self.cascade.drift
+        return drift.standings if drift else {}
 
     async def judge(self, query: Query) -> Verdict:
         """The verdict; a bad picture gives one without a probability and with `error` set."""
@@ -134,7 +167,7 @@ class Judge:
         except TimeoutError:
             return self._refused(query, begun, f"{OUT_OF_TIME} (still decoding)")
         decoded = self._clock.monotonic()
-        outcome = await self.cascade.run(frame, query.deadline)
+        outcome = await self.cascade.run(frame, query.deadline, counts=query.source != REHEARSAL)
         judged = self._clock.monotonic()
         return self._verdict(
             query,
@@ -146,6 +179,7 @@ class Judge:
                 "judge": (judged - decoded) * 1000.0,
             },
             begun=begun,
+            consensus=outcome.consensus,
         )
 
     async def close(self) -> None:
@@ -186,6 +220,7 @@ class Judge:
         stages: dict[str, float],
         begun: float,
         error: PictureError | None = None,
+        consensus: str | None = None,
     ) -> Verdict:
         # The deadline is the only moment of arrival there is: what came before `begun` was waiting.
         arrived = query.deadline.at - query.seconds
@@ -200,7 +235,7 @@ class Judge:
             levels=levels,
             answer=answer,
             stages_ms=stages,
-            versions=self._versions,
+            versions={**self._versions, "consensus": consensus or self.consensus_version},
         )
         probability = None if answer.prediction == NO_ANSWER else answer.prediction
         return Verdict(query=query, probability=probability, trace=trace, error=error)
@@ -212,7 +247,7 @@ class JudgeThread:
     So that whatever an expert does, the loop that talks to validators never waits for it.
     """
 
-    def __init__(self, judge: JudgeLike) -> None:
+    def __init__(self, judge: SwapsConsensus) -> None:
         self._judge = judge
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="judge", daemon=True)
@@ -230,6 +265,24 @@ class JudgeThread:
         """How each server is doing; may be called from any thread."""
         servers = self._judge.servers
         return servers.status() if servers else {}
+
+    @property
+    def consensus_version(self) -> str:
+        """The consensus that queries begin with at present."""
+        return self._judge.consensus_version
+
+    async def swap_consensus(self, consensus: Consensus, drift: DriftWatch | None) -> None:
+        """Begin all further queries with this consensus and this watch, between two steps of the
+        judge's loop."""
+
+        async def swap() -> None:
+            self._judge.swap_consensus(consensus, drift)
+
+        await self._there(swap())
+
+    def standings(self) -> Mapping[str, Standing]:
+        """How the experts stand against the fit; may be called from any thread."""
+        return self._judge.standings()
 
     async def close(self) -> None:
         """Close the judge and end the thread; may be called twice."""

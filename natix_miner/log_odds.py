@@ -15,5 +15,7 @@ def expit(log_odds: float) -> float:
 
 def logit(probability: float, floor: float = 1e-6) -> float:
     """Natural log-odds of a probability in [0, 1], kept `floor` off both ends first."""
-    kept = min(max(probability, floor), 1.0 - floor)
+    ceiling = 1.0 - floor
+    # Comparisons, as min and max take twice the time, and every vote comes by here twice.
+    kept = floor if probability < floor else ceiling if probability > ceiling else probability
     return math.log(kept / (1.0 - kept))

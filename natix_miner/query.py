@@ -11,6 +11,8 @@ from natix_miner.clock import SYSTEM_CLOCK, Clock, Deadline
 #: Seconds after arrival by which an answer is due unless the profile says otherwise. The validator
 #: hangs up after 9 s, upload included, so two are left for the way there and back.
 DEFAULT_DEADLINE_SECONDS = 7.0
+#: `Query.source` of the question that a starting miner asks itself; it leaves no mark.
+REHEARSAL = "rehearsal"
 
 
 @dataclass(frozen=True, slots=True)

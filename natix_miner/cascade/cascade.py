@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from natix_miner.cascade.asking import ask
 from natix_miner.cascade.level import Level
 from natix_miner.cascade.trace import Answer, EvidenceTrace, ExpertTrace, LevelTrace
 from natix_miner.cascade.verdict import NO_ANSWER
 from natix_miner.clock import SYSTEM_CLOCK, Clock, Deadline
-from natix_miner.consensus import Consensus, Pooled, answer_from, frame_conditions
+from natix_miner.consensus import (
+    Consensus,
+    DriftWatch,
+    Pooled,
+    answer_from,
+    frame_conditions,
+)
 from natix_miner.experts import Opinion
 from natix_miner.images import Frame
 
@@ -22,10 +28,12 @@ NO_USABLE_OPINION = "no-usable-opinion"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run of the cascade comes to: the answer and the levels of its trace."""
+    """What a run of the cascade comes to: the answer, the levels of its trace, and the version of
+    the consensus that pooled."""
 
     answer: Answer
     levels: tuple[LevelTrace, ...]
+    consensus: str
 
 
 class Cascade:
@@ -36,19 +44,32 @@ class Cascade:
         levels: tuple[Level, ...],
         consensus: Consensus,
         *,
+        drift: DriftWatch | None = None,
         reserve_seconds: float = 0.05,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`reserve_seconds` before the deadline it stops waiting, so that the answer is in time."""
+        """`reserve_seconds` before the deadline it stops waiting, so that the answer is in time.
+
+        `drift` watches the experts and weighs down those that drift; None leaves them as they are.
+        A query keeps the consensus and the factors that it began with, whatever is put in here
+        meanwhile.
+        """
         self.levels = levels
         self.consensus = consensus
+        self.drift = drift
         self._reserve = reserve_seconds
         self._clock = clock
 
-    async def run(self, frame: Frame, deadline: Deadline) -> Outcome:
-        """Judge one frame; always returns, at the latest when the deadline is reached."""
+    async def run(self, frame: Frame, deadline: Deadline, *, counts: bool = True) -> Outcome:
+        """Judge one frame; always returns, at the latest when the deadline is reached.
+
+        One that does not count (a rehearsal) leaves no mark in the watch for drift.
+        """
+        consensus, drift = self.consensus, self.drift
+        factors = drift.factors() if drift else {}
         due = deadline.earlier(self._reserve)
         opinions: list[Opinion] = []
+        weighed: list[Opinion] = []
         traces: list[LevelTrace] = []
         pooled: Pooled | None = None
         reason, last = ALL_LEVELS, None
@@ -70,12 +91,18 @@ class Cascade:
             started = self._clock.monotonic()
             said = await self._ask_all(level, frame, tuple(opinions), due)
             opinions.extend(said)
-            pooled = self.consensus.pool(opinions, size_class, conditions)
+            heard = [_weighed(opinion, factors) for opinion in said]
+            weighed.extend(heard)
+            pooled = consensus.pool(weighed, size_class, conditions)
             last = level.name
             spent = self._clock.monotonic() - started
-            traces.append(_entered(level.name, why, said, pooled, spent))
+            traces.append(_entered(level.name, why, heard, pooled, spent, factors))
             # A level that was passed over before this one no longer decides why the run ended.
             reason = OUT_OF_TIME if due.expired() else ALL_LEVELS
+        if drift and counts and opinions:
+            # Seen as the fit would pool them: what is noticed does not depend on what was done.
+            plain = consensus.pool(opinions, size_class, conditions) if factors else pooled
+            drift.observe(opinions, plain)
         if pooled is None:
             failures = "; ".join(f"{o.expert} {o.status}: {o.detail}" for o in opinions)
             out_of_time = not opinions or due.expired()
@@ -87,10 +114,12 @@ class Cascade:
                     level=last,
                 ),
                 tuple(traces),
+                consensus.version,
             )
         return Outcome(
             Answer(prediction=answer_from(pooled.log_odds), reason=reason, level=last),
             tuple(traces),
+            consensus.version,
         )
 
     async def _ask_all(
@@ -126,8 +155,19 @@ def _passed_over(name: str, why: str, pooled: Pooled | None) -> LevelTrace:
     )
 
 
+def _weighed(opinion: Opinion, factors: Mapping[str, float]) -> Opinion:
+    """The opinion as it is pooled."""
+    factor = factors.get(opinion.expert)
+    return opinion if factor is None else replace(opinion, trust=opinion.trust * factor)
+
+
 def _entered(
-    name: str, why: str, said: Iterable[Opinion], pooled: Pooled | None, seconds: float
+    name: str,
+    why: str,
+    said: Iterable[Opinion],
+    pooled: Pooled | None,
+    seconds: float,
+    factors: Mapping[str, float],
 ) -> LevelTrace:
     votes = {vote.expert: vote for vote in pooled.votes} if pooled else {}
     experts = []
@@ -146,6 +186,7 @@ def _entered(
                 trust=opinion.trust,
                 by=opinion.by,
                 conditions=dict(opinion.conditions),
+                reliability=factors.get(opinion.expert, 1.0),
                 evidence=tuple(
                     EvidenceTrace(
                         what=seen.what, score=seen.score, box=seen.box, outline=seen.outline

@@ -84,9 +84,10 @@ class ExpertTrace(_Part):
     ms: float
     detail: str
     evidence: tuple[EvidenceTrace, ...]
-    trust: float = 1.0  # factor of the weight in this one query
+    trust: float = 1.0  # factor of the weight in this one query, reliability included
     by: str | None = None  # the server that answered, where one was asked
     conditions: dict[str, float] = {}  # of the frame, each in [0, 1], from experts that tell them
+    reliability: float = 1.0  # below 1 while the expert drifts from the fit
 
 
 class LevelTrace(_Part):

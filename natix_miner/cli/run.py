@@ -61,7 +61,8 @@ def run(
         Path | None, typer.Option(help="dotenv file with the same settings; ./miner.env if there.")
     ] = None,
 ) -> None:
-    """Run the miner: answer signed queries of validators until SIGTERM or SIGINT.
+    """Run the miner: answer signed queries of validators until SIGTERM or SIGINT; SIGHUP has it
+    read its fitted consensus again.
 
     Every option can be given in the environment or in the env file as well (docs/running.md). Exit
     code 0 after a signal, 2 when the miner cannot start.
@@ -127,8 +128,9 @@ def serve(
 def _judge_of(profile: Profile) -> RunsJudge:
     from natix_miner.assembly import build_judge
     from natix_miner.judge import JudgeThread
+    from natix_miner.neuron.reload import tell_drift
 
-    return JudgeThread(build_judge(profile))
+    return JudgeThread(build_judge(profile, on_drift=tell_drift))
 
 
 def _say(line: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from natix_miner.consensus.calibration import Calibration, Isotonic, Platt
+from natix_miner.consensus.choosing import choose_pool
 from natix_miner.consensus.conditions import FRAME_CONDITIONS, frame_conditions
+from natix_miner.consensus.drift import DriftSettings
 from natix_miner.consensus.fitted import (
     Expected,
     FittedConsensus,
@@ -19,17 +21,18 @@ from natix_miner.consensus.pool import (
     GeometricMeanPool,
     LogOddsPool,
     MajorityPool,
-    Pooled,
-    Vote,
     answer_from,
-    choose_pool,
 )
+from natix_miner.consensus.pooled import Pooled, Vote
+from natix_miner.consensus.reliability import DriftWatch, Standing
 
 __all__ = [
     "FRAME_CONDITIONS",
     "POOLS",
     "Calibration",
     "Consensus",
+    "DriftSettings",
+    "DriftWatch",
     "Expected",
     "FittedConsensus",
     "GeometricMeanPool",
@@ -40,6 +43,7 @@ __all__ = [
     "Pool",
     "PoolKind",
     "Pooled",
+    "Standing",
     "Vote",
     "answer_from",
     "choose_pool",

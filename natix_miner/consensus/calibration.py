@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from natix_miner.log_odds import expit, logit
 
@@ -77,4 +77,13 @@ class Isotonic(Part):
         return expit(self.shift(logit(probability)))
 
 
-Calibration = Annotated[Platt | Isotonic, Field(discriminator="kind")]
+def _kind(value: object) -> str:
+    """A file of format 1 may leave the kind out: there was only Platt scaling."""
+    if isinstance(value, dict):
+        return str(value.get("kind", "platt"))
+    return str(getattr(value, "kind", ""))
+
+
+Calibration = Annotated[
+    Annotated[Platt, Tag("platt")] | Annotated[Isotonic, Tag("isotonic")], Discriminator(_kind)
+]

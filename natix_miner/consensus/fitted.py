@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from natix_miner.consensus.calibration import Calibration, Part, Platt, Shift
 from natix_miner.errors import FittedFileError
+from natix_miner.sections import faults
 
 #: Format 1 had no `missing`, `after`, `kind`, `method` and `expected`; it is still read.
 FITTED_FORMAT: Literal[2] = 2
@@ -72,7 +74,7 @@ class FittedConsensus(Part):
     """What a fit leaves behind.
 
     `pools` are fitted on sets of experts that occur together (those of the first level, those of
-    the first two, ...); the one that fits the opinions at hand best is used, see `LogOddsPool`.
+    the first two, ...); the one that fits the opinions at hand best is used, see `choose_pool`.
     `kind` is how it is pooled when the profile does not say otherwise, `method` the fit it came
     out of ("stacking", "best-single", ...), `expected` how each expert behaved. `fitted_on` and
     `metrics` tell where it comes from; like `method` they are not used in pooling.
@@ -89,8 +91,13 @@ class FittedConsensus(Part):
     code_version: str = ""
 
     def digest(self) -> str:
-        """Short digest of the content, for traces."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        """Short digest of the content, for traces.
+
+        Fields at their defaults leave no mark in it, so that one that a later release adds changes
+        no digest of a file that does not have it.
+        """
+        said = self.model_dump_json(exclude_defaults=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def experts(self) -> frozenset[str]:
         """The names of the experts that it has weights for."""
@@ -125,13 +132,31 @@ def load_fitted(path: Path) -> FittedConsensus:
             f"no fitted consensus at {path}: fit one (natix-miner fit), or leave "
             "`fitted` out of the profile for equal weights"
         ) from None
-    except (OSError, ValidationError) as error:
-        raise FittedFileError(f"{path} is no fitted consensus: {error}") from error
+    except OSError as error:
+        raise FittedFileError(f"{path} cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        raise FittedFileError(
+            f"{path} is no fitted consensus that this release reads (formats 1 and 2): "
+            f"{'; '.join(faults(error, 'the file'))}; fit it anew (natix-miner fit), or use the "
+            "release that wrote it"
+        ) from error
 
 
 def save_fitted(fitted: FittedConsensus, path: Path) -> None:
-    """Write atomically: a reader sees the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write atomically: a reader sees the old file or the new one, never half of it, and nothing is
+    left behind when it fails. Raises FittedFileError."""
     half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_text(fitted.model_dump_json(indent=2) + "\n")
-    half.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with half.open("w", encoding="utf-8") as file:
+            file.write(fitted.model_dump_json(indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # else a crash may leave the new name with none of the content
+        half.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise FittedFileError(
+            f"the fitted consensus cannot be written to {path} ({error.strerror}); what was there "
+            "is untouched"
+        ) from error

@@ -1,16 +1,22 @@
-"""Pools: from calibrated votes, of which some may be missing, to one log-odds value."""
+"""Pools: from calibrated votes, of which some may be missing, to one log-odds value.
+
+The same opinions, in whatever order, give the same bits: votes are taken by name and sums are
+rounded once (`math.fsum`). Replay depends on it.
+"""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from natix_miner.consensus.calibration import Platt
+from natix_miner.consensus.choosing import choose_pool
 from natix_miner.consensus.fitted import FittedConsensus, Pool, PoolKind
-from natix_miner.experts import Opinion
+from natix_miner.consensus.pooled import Pooled, Vote
+from natix_miner.experts import Opinion, Status
 from natix_miner.log_odds import expit, logit
 
 #: Answers stay off the ends: one wrong certainty must not look like a broken miner.
@@ -19,32 +25,10 @@ LOWEST, HIGHEST = 0.001, 0.999
 TIE = 0.4999
 #: A share of all weights that counts as none: scaling it up would only scale up its rounding.
 NOTHING = 1e-9
-_UNCALIBRATED = Platt()
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """One usable opinion after calibration; `weight` is its share in the pool."""
-
-    expert: str
-    calibrated: float
-    log_odds: float
-    weight: float
-
-
-@dataclass(frozen=True, slots=True)
-class Pooled:
-    """The pool's value over the votes.
-
-    `disagreement` is the weighted standard deviation of the votes' log-odds (0 for a single vote);
-    `bias` what the pool added to the votes for the frame and for missing votes.
-    """
-
-    log_odds: float
-    probability: float
-    disagreement: float
-    votes: tuple[Vote, ...]
-    bias: float = 0.0
+#: Sets of voters whose weights are kept worked out; more than a cascade meets in practice.
+REMEMBERED = 8192
+_uncalibrated = Platt().calibrate
+_OK = Status.OK
 
 
 class Consensus(Protocol):
@@ -53,6 +37,11 @@ class Consensus(Protocol):
     @property
     def version(self) -> str:
         """Identifies weights and method in traces."""
+        ...
+
+    @property
+    def fitted(self) -> FittedConsensus:
+        """What it pools with."""
         ...
 
     def pool(
@@ -66,14 +55,26 @@ class Consensus(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What each voter counts, in the order of their names.
+
+    `added` is for missing votes, `voices` the sum of the voters' trust; `chosen` is the weight set
+    that all of it comes from, None when none has a weight for any of the voters.
+    """
+
+    shares: tuple[float, ...]
+    chosen: Pool | None
+    added: float = 0.0
+    voices: float = 0.0
+
+
 class _FittedPool(ABC):
     """A pool with the calibrations and weights of a fitted file.
 
-    A vote's weight is its fitted weight times the trust of this query's opinion.
-    Of the weight sets in the file the one is used that names just the experts that voted; without
-    one, that which names just those that were asked; without one, that which covers most of the
-    voters, and of those the one that names fewest others. Experts without any weight count equally
-    when nobody else spoke: little is better than nothing.
+    A vote's weight is its fitted weight times the trust of this query's opinion (`choose_pool` says
+    out of which weight set). Experts without any weight count equally when nobody else spoke:
+    little is better than nothing.
     """
 
     name: PoolKind
@@ -81,6 +82,10 @@ class _FittedPool(ABC):
     def __init__(self, fitted: FittedConsensus) -> None:
         self.fitted = fitted
         self.version = f"{self.name}:{fitted.digest()}"
+        self._calibrate = {
+            name: calibration.calibrate for name, calibration in fitted.calibrations.items()
+        }
+        self._worked_out: dict[tuple[tuple[str, ...], frozenset[str]], tuple[Pool, Weights]] = {}
 
     def pool(
         self,
@@ -89,56 +94,57 @@ class _FittedPool(ABC):
         conditions: Mapping[str, float] | None = None,
     ) -> Pooled | None:
         """The pooled value of all usable opinions; None without one."""
-        opinions = tuple(opinions)
-        usable = _usable(opinions)
+        asked, usable = [], []
+        told = dict(conditions) if conditions else {}
+        for opinion in opinions:
+            asked.append(opinion.expert)
+            value = opinion.probability
+            # Written so that NaN, of which every comparison is false, is left out.
+            if opinion.status is _OK and value is not None and 0.0 <= value <= 1.0:
+                trust = opinion.trust
+                usable.append((opinion.expert, value, trust if trust == 1.0 else _kept(trust)))
+            if opinion.conditions:
+                for name, share in opinion.conditions.items():
+                    told[name] = max(share, told.get(name, 0.0))
         if not usable:
             return None
-        told = dict(conditions or {})
-        for name, value in ((n, v) for opinion in opinions for n, v in opinion.conditions.items()):
-            told[name] = max(value, told.get(name, 0.0))
-        chosen = choose_pool(
-            self.fitted.pools,
-            frozenset(usable),
-            frozenset(opinion.expert for opinion in opinions),
-        )
-        votes = {
-            name: (probability, chosen.weights.get(name, 0.0) * trust)
-            for name, (probability, trust) in usable.items()
-        }
-        present = math.fsum(abs(weight) for _, weight in votes.values())
-        total = math.fsum(abs(weight) for weight in chosen.weights.values())
-        if present <= NOTHING * total:
-            share = 1.0 / len(votes)
-            return self._sum({name: (p, share) for name, (p, _) in votes.items()}, 0.0)
-        absence = {name: 1.0 - usable.get(name, (0.0, 0.0))[1] for name in chosen.missing}
-        return self._join(votes, chosen, present, absence, chosen.bias_for(size_class, told))
+        usable.sort()
+        trusts = {expert: trust for expert, _, trust in usable}
+        if len(trusts) < len(usable):  # somebody spoke twice: the last by order counts
+            usable = list({one[0]: one for one in usable}.values())
+        weights = self._weights(trusts, frozenset(asked))
+        votes = []
+        for (expert, value, _), weight in zip(usable, weights.shares, strict=True):
+            calibrated = self._calibrate.get(expert, _uncalibrated)(value)
+            votes.append(Vote(expert, calibrated, logit(calibrated), weight))
+        return self._join(tuple(votes), weights, size_class, told)
+
+    def _weights(self, trusts: dict[str, float], asked: frozenset[str]) -> Weights:
+        """Worked out once for each set of voters; again only where one is not trusted whole."""
+        key = (tuple(trusts), asked)
+        known = self._worked_out.get(key)
+        if known is None:
+            if len(self._worked_out) >= REMEMBERED:
+                self._worked_out.clear()
+            chosen = choose_pool(self.fitted.pools, frozenset(trusts), asked)
+            known = chosen, self._weigh(chosen, dict.fromkeys(trusts, 1.0))
+            self._worked_out[key] = known
+        chosen, whole = known
+        return whole if min(trusts.values()) >= 1.0 else self._weigh(chosen, trusts)
+
+    @abstractmethod
+    def _weigh(self, chosen: Pool, trusts: dict[str, float]) -> Weights:
+        """What voters of these trusts (by expert) count with this weight set."""
 
     @abstractmethod
     def _join(
         self,
-        votes: dict[str, tuple[float, float]],
-        chosen: Pool,
-        present: float,
-        absence: dict[str, float],
-        bias: float,
+        votes: tuple[Vote, ...],
+        weights: Weights,
+        size_class: str | None,
+        conditions: Mapping[str, float],
     ) -> Pooled:
-        """Pool raw probabilities and weights by expert, whose absolute weights sum to `present`.
-
-        `absence` in [0, 1] says how much each expert of `chosen.missing` is missing, `bias` is the
-        pool's own for the frame.
-        """
-
-    def _votes(self, votes: dict[str, tuple[float, float]]) -> list[Vote]:
-        made = []
-        for name, (probability, weight) in votes.items():
-            calibration = self.fitted.calibrations.get(name, _UNCALIBRATED)
-            calibrated = calibration.calibrate(probability)
-            made.append(Vote(name, calibrated, logit(calibrated), weight))
-        return made
-
-    def _sum(self, votes: dict[str, tuple[float, float]], bias: float) -> Pooled:
-        made = self._votes(votes)
-        return _pooled(made, bias + math.fsum(v.weight * v.log_odds for v in made), bias)
+        """The pooled value of the votes."""
 
 
 class LogOddsPool(_FittedPool):
@@ -146,28 +152,40 @@ class LogOddsPool(_FittedPool):
 
     A missing vote adds its fitted `missing` where the fit knows it. For those that it does not
     know, the votes at hand are scaled up by (sum of the weights, those not known to be missing
-    included) / (sum of the weights present), so that a missing vote weakens nobody else's.
+    included) / (sum of the weights present), so that a missing vote weakens nobody else's. A vote
+    of trust t is there for t and missing for 1 - t.
     Source: logarithmic opinion pool, Genest and Zidek 1986; stacking, Wolpert 1992.
     """
 
     name = "log-odds"
 
+    def _weigh(self, chosen: Pool, trusts: dict[str, float]) -> Weights:
+        weights, present = _present(chosen, trusts)
+        if present <= _nothing(chosen):
+            return _alike(trusts)
+        missing = chosen.missing
+        due = math.fsum(
+            [
+                abs(weight * trusts.get(name, 0.0) if name in missing else weight)
+                for name, weight in chosen.weights.items()
+            ]
+        )
+        added = math.fsum(
+            [shift * (1.0 - trusts.get(name, 0.0)) for name, shift in missing.items()]
+        )
+        scale = due / present
+        return Weights(tuple([weight * scale for weight in weights]), chosen, added)
+
     def _join(
         self,
-        votes: dict[str, tuple[float, float]],
-        chosen: Pool,
-        present: float,
-        absence: dict[str, float],
-        bias: float,
+        votes: tuple[Vote, ...],
+        weights: Weights,
+        size_class: str | None,
+        conditions: Mapping[str, float],
     ) -> Pooled:
-        total = math.fsum(abs(weight) for weight in chosen.weights.values())
-        known = math.fsum(
-            abs(chosen.weights.get(name, 0.0)) * share for name, share in absence.items()
-        )
-        scale = max(0.0, total - known) / present
-        added = math.fsum(chosen.missing[name] * share for name, share in absence.items())
-        scaled = {name: (p, weight * scale) for name, (p, weight) in votes.items()}
-        return self._sum(scaled, bias + added)
+        chosen = weights.chosen
+        bias = chosen.bias_for(size_class, conditions) + weights.added if chosen else 0.0
+        return Pooled.of(votes, bias + _sum(votes), bias)
 
 
 class GeometricMeanPool(_FittedPool):
@@ -181,22 +199,24 @@ class GeometricMeanPool(_FittedPool):
 
     name = "geometric-mean"
 
+    def _weigh(self, chosen: Pool, trusts: dict[str, float]) -> Weights:
+        weights, present = _present(chosen, trusts)
+        if present <= _nothing(chosen):
+            return _alike(trusts)
+        kept = [max(0.0, weight) for weight in weights]
+        total = math.fsum(kept)
+        if total <= 0.0:
+            return _alike(trusts, chosen)
+        return Weights(tuple(weight / total for weight in kept), chosen)
+
     def _join(
         self,
-        votes: dict[str, tuple[float, float]],
-        chosen: Pool,
-        present: float,
-        absence: dict[str, float],
-        bias: float,
+        votes: tuple[Vote, ...],
+        weights: Weights,
+        size_class: str | None,
+        conditions: Mapping[str, float],
     ) -> Pooled:
-        kept = {name: (p, max(0.0, weight)) for name, (p, weight) in votes.items()}
-        sum_of_weights = math.fsum(weight for _, weight in kept.values())
-        share = 1.0 / len(kept)
-        scaled = {
-            name: (p, weight / sum_of_weights if sum_of_weights > 0.0 else share)
-            for name, (p, weight) in kept.items()
-        }
-        return _after(self._sum(scaled, 0.0), chosen)
+        return Pooled.of(votes, _after(_sum(votes), weights.chosen))
 
 
 class MajorityPool(_FittedPool):
@@ -208,21 +228,22 @@ class MajorityPool(_FittedPool):
 
     name = "majority"
 
+    def _weigh(self, chosen: Pool, trusts: dict[str, float]) -> Weights:
+        voices = math.fsum(trusts.values())
+        if voices <= 0.0:
+            return _alike(trusts, chosen)
+        return Weights(tuple(t / voices for t in trusts.values()), chosen, voices=voices)
+
     def _join(
         self,
-        votes: dict[str, tuple[float, float]],
-        chosen: Pool,
-        present: float,
-        absence: dict[str, float],
-        bias: float,
+        votes: tuple[Vote, ...],
+        weights: Weights,
+        size_class: str | None,
+        conditions: Mapping[str, float],
     ) -> Pooled:
-        made = [
-            Vote(vote.expert, vote.calibrated, vote.log_odds, 1.0 / len(votes))
-            for vote in self._votes(votes)
-        ]
-        yes = sum(vote.log_odds > 0.0 for vote in made)
-        log_odds = math.log((yes + 0.5) / (len(made) - yes + 0.5))
-        return _after(_pooled(made, log_odds, 0.0), chosen)
+        yes = weights.voices * math.fsum([v.weight for v in votes if v.log_odds > 0.0])
+        no = weights.voices * math.fsum([v.weight for v in votes if v.log_odds <= 0.0])
+        return Pooled.of(votes, _after(math.log((yes + 0.5) / (no + 0.5)), weights.chosen))
 
 
 POOLS: dict[str, type[LogOddsPool] | type[GeometricMeanPool] | type[MajorityPool]] = {
@@ -238,57 +259,30 @@ def answer_from(log_odds: float) -> float:
     return TIE if abs(probability - 0.5) < 0.5 - TIE else probability
 
 
-def _usable(opinions: Iterable[Opinion]) -> dict[str, tuple[float, float]]:
-    """Raw probability and trust by expert, of those opinions that can be pooled at all."""
-    usable = [
-        (opinion.expert, (opinion.probability, opinion.trust))
-        for opinion in opinions
-        if opinion.usable
-        and opinion.probability is not None
-        and math.isfinite(opinion.probability)
-        and 0.0 <= opinion.probability <= 1.0
-    ]
-    return dict(sorted(usable))
+def _kept(trust: float) -> float:
+    """In [0, 1]; what is no number is not trusted at all."""
+    return min(trust, 1.0) if trust > 0.0 else 0.0
 
 
-def choose_pool(pools: tuple[Pool, ...], present: frozenset[str], asked: frozenset[str]) -> Pool:
-    """The weight set for the experts that voted and those that were asked, see `_FittedPool`."""
-    for wanted in (present, asked):
-        for pool in pools:
-            if pool.weights.keys() == wanted:
-                return pool
-
-    def fit(pool: Pool) -> tuple[int, int]:
-        named = pool.weights.keys()
-        return len(named & present), -len(named - present)
-
-    return max(pools, key=fit)
+def _present(chosen: Pool, trusts: dict[str, float]) -> tuple[list[float], float]:
+    """The voters' own weights and the sum of their absolute values."""
+    fitted = chosen.weights
+    weights = [fitted.get(name, 0.0) * trust for name, trust in trusts.items()]
+    return weights, math.fsum([abs(weight) for weight in weights])
 
 
-def _pooled(votes: list[Vote], log_odds: float, bias: float) -> Pooled:
-    return Pooled(
-        log_odds=log_odds,
-        probability=expit(log_odds),
-        disagreement=_spread(votes),
-        votes=tuple(votes),
-        bias=bias,
-    )
+def _nothing(chosen: Pool) -> float:
+    return NOTHING * math.fsum([abs(weight) for weight in chosen.weights.values()])
 
 
-def _after(pooled: Pooled, chosen: Pool) -> Pooled:
-    if chosen.after is None:
-        return pooled
-    log_odds = chosen.after.shift(pooled.log_odds)
-    return replace(pooled, log_odds=log_odds, probability=expit(log_odds))
+def _alike(trusts: dict[str, float], chosen: Pool | None = None) -> Weights:
+    share = 1.0 / len(trusts)
+    return Weights((share,) * len(trusts), chosen, voices=float(len(trusts)))
 
 
-def _spread(votes: list[Vote]) -> float:
-    """Standard deviation of the log-odds, weighted by the absolute weights."""
-    shares = [abs(vote.weight) for vote in votes]
-    total = math.fsum(shares)
-    if total <= 0.0 or len(votes) < 2:
-        return 0.0
-    mean = math.fsum(s * v.log_odds for s, v in zip(shares, votes, strict=True)) / total
-    return math.sqrt(
-        math.fsum(s * (v.log_odds - mean) ** 2 for s, v in zip(shares, votes, strict=True)) / total
-    )
+def _sum(votes: tuple[Vote, ...]) -> float:
+    return math.fsum([vote.weight * vote.log_odds for vote in votes])
+
+
+def _after(log_odds: float, chosen: Pool | None) -> float:
+    return log_odds if chosen is None or chosen.after is None else chosen.after.shift(log_odds)

@@ -18,7 +18,7 @@ from natix_miner.errors import RefusedRequestError
 from natix_miner.neuron.metrics import Metrics
 from natix_miner.neuron.server import INLINE_BYTES
 from natix_miner.neuron.transport import Asked
-from natix_miner.query import Query
+from natix_miner.query import REHEARSAL, Query
 
 #: A judge answers at the deadline by itself; this much later it is taken for stuck.
 GRACE_SECONDS = 0.3
@@ -67,7 +67,7 @@ class Answering:
         make = partial(
             Query.of,
             asked.picture,
-            source="rehearsal" if asked.rehearsal else "axon",
+            source=REHEARSAL if asked.rehearsal else "axon",
             asked_by=asked.asked_by,
             label=asked.label if asked.label in (0, 1) else None,
             seconds=self._seconds,

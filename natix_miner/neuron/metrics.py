@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from natix_miner.cascade.verdict import Verdict
+from natix_miner.consensus import Standing
 from natix_miner.errors import AddressError
 from natix_miner.judge import ServerStatus
 
@@ -34,6 +35,9 @@ class Metrics:
         self._refusals = Counter("natix_refusals", "Refused requests", ["status", "reason"], **made)
         self._pictures = Counter("natix_picture_errors", "Unjudgeable pictures", ["reason"], **made)
         self._losses = Counter("natix_journal_losses", "Lost verdicts", ["reason"], **made)
+        self._reloads = Counter(
+            "natix_consensus_reloads", "Reloads of the fitted file", ["outcome"], **made
+        )
         self._age = Gauge("natix_chain_snapshot_age_seconds", "Since the chain answered", **made)
         self._registered = Gauge("natix_registered", "1 when our hotkey has a uid", **made)
         self._in_flight = Gauge("natix_in_flight", "Requests being worked on", **made)
@@ -61,6 +65,10 @@ class Metrics:
         """Count verdicts that the journal did not take (called from its thread)."""
         self._losses.labels(reason).inc(count)
 
+    def reloaded(self, outcome: str) -> None:
+        """Count an attempt to read the fitted file again."""
+        self._reloads.labels(outcome).inc()
+
     def watch(
         self,
         chain_age: Callable[[], float | None],
@@ -75,6 +83,10 @@ class Metrics:
     def watch_servers(self, status: Callable[[], Mapping[str, ServerStatus]]) -> None:
         """Read the servers' states whenever somebody scrapes."""
         self.registry.register(_ServerCollector(status))
+
+    def watch_experts(self, standings: Callable[[], Mapping[str, Standing]]) -> None:
+        """Read how the experts stand against the fit whenever somebody scrapes."""
+        self.registry.register(_ExpertCollector(standings))
 
     def serve(self, port: int) -> Callable[[], None]:
         """Serve /metrics on 127.0.0.1; returns what stops it. Raises AddressError."""
@@ -115,6 +127,31 @@ class _ServerCollector(Collector):
             up.add_metric([name], float(status.state == "up"))
             restarts.add_metric([name], status.restarts)
         return [up, restarts, requests]
+
+
+class _ExpertCollector(Collector):
+    """natix_expert_reliability, natix_expert_drifted, and once there is enough to tell
+    natix_expert_agreement and natix_expert_missing_share."""
+
+    def __init__(self, standings: Callable[[], Mapping[str, Standing]]) -> None:
+        self._standings = standings
+
+    def collect(self) -> Iterable[Metric]:
+        def gauge(name: str, what: str) -> GaugeMetricFamily:
+            return GaugeMetricFamily(f"natix_expert_{name}", what, labels=["expert"])
+
+        reliability = gauge("reliability", "Factor of its trust, below 1 while it drifts")
+        drifted = gauge("drifted", "1 while it drifts from the fit")
+        agreement = gauge("agreement", "Share of its votes on the pool's side")
+        missing = gauge("missing_share", "Share of the queries it was asked and had no vote in")
+        for name, standing in self._standings().items():
+            reliability.add_metric([name], standing.reliability)
+            drifted.add_metric([name], float(standing.drifted))
+            if standing.agreement is not None:
+                agreement.add_metric([name], standing.agreement)
+            if standing.missing is not None:
+                missing.add_metric([name], standing.missing)
+        return [reliability, drifted, agreement, missing]
 
 
 def _or(value: float | None, otherwise: float) -> float:

@@ -31,6 +31,7 @@ from natix_miner.neuron.guard import raise_descriptor_limit
 from natix_miner.neuron.metrics import Metrics
 from natix_miner.neuron.refusals import RefusalLog
 from natix_miner.neuron.rehearsal import rehearse
+from natix_miner.neuron.reload import ConsensusReload, TakesConsensus, tell_watch
 from natix_miner.neuron.server import AxonApp
 from natix_miner.neuron.settings import RunSettings
 from natix_miner.neuron.verify import SeenNonces, Verifier
@@ -42,7 +43,7 @@ _CLOSING_SECONDS = 2.5
 _MEGABYTE = 1_000_000
 
 
-class RunsJudge(AsksJudge, Protocol):
+class RunsJudge(AsksJudge, TakesConsensus, Protocol):
     """A judge that runs off the axon's loop (`natix_miner.judge.JudgeThread`)."""
 
     async def start(self) -> None:
@@ -80,11 +81,16 @@ class Miner:
         self._rng = rng
         self._say = say
         self._metrics = Metrics()
+        self._reload = ConsensusReload(profile, judge, self._metrics)
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
         """Ask the miner to end; `run` returns when it has."""
         self._stop.set()
+
+    def reload(self) -> None:
+        """Ask the miner to read its fitted consensus again; while it starts, once it has."""
+        self._reload.ask()
 
     async def run(self) -> None:
         """Serve until `stop`; raises NatixMinerError when it cannot start."""
@@ -122,7 +128,9 @@ class Miner:
             record = journal.record
         closing.push_async_callback(self._close_judge)
         self._metrics.watch_servers(self._judge.server_status)
+        self._metrics.watch_experts(self._judge.standings)
         await self._judge.start()
+        tell_watch(self._profile, self._judge.standings())
 
         workers = ThreadPoolExecutor(2, thread_name_prefix="axon")
         closing.callback(workers.shutdown, wait=False, cancel_futures=True)
@@ -162,6 +170,8 @@ class Miner:
             logger.warning("the rehearsal got no answer: no expert has a usable opinion")
         logger.info("rehearsal answered {:.4f} through {}:{}", prediction, *axon.address)
         admission.rehearsing = False
+        reloading = asyncio.ensure_future(self._reload.run())
+        closing.callback(reloading.cancel)
         self._ready(axon, chain)
         return axon, admission, answering
 
@@ -221,7 +231,8 @@ class Miner:
 
 
 def listen_to_signals(miner: Miner, exit_at_once: Callable[[int], None]) -> None:
-    """SIGTERM and SIGINT stop the miner in order; a second one ends the process at once."""
+    """SIGTERM and SIGINT stop the miner in order; a second one ends the process at once. SIGHUP has
+    it read its fitted consensus again."""
     loop = asyncio.get_running_loop()
     received: list[int] = []
 
@@ -234,3 +245,4 @@ def listen_to_signals(miner: Miner, exit_at_once: Callable[[int], None]) -> None
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    loop.add_signal_handler(signal.SIGHUP, miner.reload)

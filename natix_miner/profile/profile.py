@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from natix_miner.consensus import PoolKind
+from natix_miner.consensus import DriftSettings, PoolKind
 from natix_miner.errors import ConfigurationError, ProfileError
 from natix_miner.experts.family import ExpertSettings, family_of
 from natix_miner.query import DEFAULT_DEADLINE_SECONDS
@@ -46,10 +46,11 @@ class LevelSettings(Section):
 
 class ConsensusSettings(Section):
     """`fitted` is the fitted file (equal weights without one); `pool` the method, the fitted file's
-    own by default."""
+    own by default; `drift` how the running miner watches its experts against the fit."""
 
     fitted: Path | None = None
     pool: PoolKind | None = None
+    drift: DriftSettings = DriftSettings()
 
 
 class BreakerSettings(Section):

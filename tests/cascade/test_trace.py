@@ -55,6 +55,7 @@ def document() -> dict:
                         "trust": 0.9,
                         "by": "fast",
                         "conditions": {"night": 0.25},
+                        "reliability": 0.75,
                     }
                 ],
                 "log_odds": 1.39,

@@ -7,6 +7,7 @@ Arguments: kind of double, then the options of `natix-miner run`. Kinds:
   stuck      never answers
   raising    raises
   hanging-thread  answers at once and leaves a non-daemon thread behind that never ends
+  real       no double at all: the judge of the profile
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class JudgeDouble:
     """Stands for a judge."""
 
     servers = None
+    consensus_version = "double"
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -56,6 +58,12 @@ class JudgeDouble:
     async def close(self) -> None:
         pass
 
+    def swap_consensus(self, consensus, drift) -> None:
+        self.consensus_version = consensus.version
+
+    def standings(self):
+        return {}
+
 
 def _trace(query: Query, probability: float | None) -> Trace:
     return Trace(
@@ -77,7 +85,8 @@ def main() -> None:
     def serve_double(flags, env_file, make_judge=None):
         return serve(flags, env_file, make_judge=lambda _: JudgeThread(JudgeDouble(kind)))
 
-    run_module.serve = serve_double
+    if kind != "real":
+        run_module.serve = serve_double
     sys.argv[1:1] = ["run"]
     cli.main()
 
