@@ -24,7 +24,7 @@ class Votes:
     answer, NaN unknown), `total_ms` from arrival to verdict (NaN unknown), `received_at` unix
     seconds. `conditions` maps a name to values (n,) in [0, 1] (0 where nobody told). `groups` name
     what must stay together when the queries are divided. `left_out` counts the queries of
-    the source that are not here, by reason.
+    the source that are not here, by reason; `remarks` are sentences on what was odd in it.
     """
 
     ids: tuple[str, ...]
@@ -42,6 +42,7 @@ class Votes:
     total_ms: Floats
     received_at: Floats
     left_out: Mapping[str, int]
+    remarks: tuple[str, ...] = ()
 
     @property
     def experts(self) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ class ScoredQuery:
     `prediction` is the value for the wire, [0, 1] or -1 for no answer, with `reason` from the trace
     either way; `level` is the last level entered; `total_ms` the time from arrival to verdict;
     `votes` maps an expert to its calibrated probability, or to its status where there is none;
-    `expert_ms` the time each expert took; `thumbnail` a JPEG for the gallery of the report.
+    `expert_ms` the time each expert took; `thumbnail` a JPEG for the gallery of the report; `trace`
+    the whole trace as JSON text, empty where there is none or it was not kept in memory.
     `position` is the place in the stream and `repeat` the how-manieth draw of the same picture:
     rewards are computed in the order (repeat, position).
     """
@@ -37,6 +38,7 @@ class ScoredQuery:
     thumbnail: bytes | None = None
     position: int = 0
     repeat: int = 0
+    trace: str = field(default="", repr=False)
 
     @property
     def answered(self) -> bool:
@@ -94,4 +96,5 @@ def row_of(
         expert_ms=expert_ms,
         position=position,
         repeat=repeat,
+        trace=trace.model_dump_json(),
     )

@@ -7,6 +7,7 @@ disk; several queries are in flight, so that experts can judge them in batches.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ class ScoreSettings:
     `keep_order` judges a folder or table in the order in which it is listed; otherwise what has no
     order of its own comes in one drawn from `seed`, because a list sorted by label would make
     every window of the reward hold one class. `limit` counts pictures, `repeats` draws of each.
+    `all_levels` says that the judge enters every level (`with_all_levels`), `keep_traces` that the
+    rows of the run hold their traces, which a file of results has in any case.
     """
 
     simulate: str = "as-is"
@@ -47,6 +50,8 @@ class ScoreSettings:
     concurrency: int = 8
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS
     keep_order: bool = False
+    all_levels: bool = False
+    keep_traces: bool = True
 
     def decisive(self) -> dict[str, Any]:
         """The settings that change what is asked; limit and repeats only say how much of it."""
@@ -55,6 +60,19 @@ class ScoreSettings:
             "seed": self.seed,
             "deadline_seconds": self.deadline_seconds,
             "keep_order": self.keep_order,
+            "all_levels": self.all_levels,
+        }
+
+    def about(self) -> dict[str, Any]:
+        """All settings of the run, for whoever reads its results later."""
+        return {
+            "simulate": self.simulate,
+            "seed": self.seed,
+            "repeats": self.repeats,
+            "limit": self.limit,
+            "keep_order": self.keep_order,
+            "concurrency": self.concurrency,
+            "all_levels": self.all_levels,
         }
 
 
@@ -163,7 +181,7 @@ class _Run:
         kept: cancelling it would leave an expert at work while the process ends.
         """
         while not self._stopped and (item := await self._queue.get()) is not None:
-            judging = asyncio.ensure_future(_judged(self._judge, item, self._settings, self._clock))
+            judging = asyncio.ensure_future(judged(self._judge, item, self._settings, self._clock))
             try:
                 await asyncio.shield(judging)
             except asyncio.CancelledError:
@@ -190,6 +208,8 @@ class _Run:
                         await self._queue.put(item)
 
     def _keep(self, row: ScoredQuery) -> None:
+        if row.trace and not self._settings.keep_traces:
+            row = dataclasses.replace(row, trace="")
         self.rows[row.repeat, row.position] = row
         if self._on_row is not None:
             self._on_row(row)
@@ -199,21 +219,27 @@ class _Run:
             for position, saved in enumerate(ordered(self._source, self._settings)):
                 known = self._known.get((repeat, position))
                 if known is None:
-                    yield _prepare(saved, self._settings, position, repeat)
-                elif known.name == saved.name:
-                    yield known
+                    yield prepare(saved, self._settings, position, repeat)
                 else:
-                    raise QuerySourceError(
-                        f"query {position} of the source is {saved.name!r}, in the results file it "
-                        f"is {known.name!r}: the source has changed, start with a new results file"
-                    )
+                    yield of_this_source(known, saved.name)
+
+
+def of_this_source(known: ScoredQuery, name: str) -> ScoredQuery:
+    """The stored row, if the source still has that query in its place; else QuerySourceError."""
+    if known.name == name:
+        return known
+    raise QuerySourceError(
+        f"query {known.position} of the source is {name!r}, in the results file it "
+        f"is {known.name!r}: the source has changed, start with a new results file"
+    )
 
 
 def _take(items: Iterator[_Prepared | ScoredQuery]) -> list[_Prepared | ScoredQuery]:
     return list(islice(items, _CHUNK))
 
 
-def _prepare(saved: SavedQuery, settings: ScoreSettings, position: int, repeat: int) -> _Prepared:
+def prepare(saved: SavedQuery, settings: ScoreSettings, position: int, repeat: int) -> _Prepared:
+    """Read one draw of a saved query; what is no picture is kept as its error."""
     try:
         picture = prepared_picture(saved, settings, repeat)
     except PictureError as error:
@@ -221,9 +247,10 @@ def _prepare(saved: SavedQuery, settings: ScoreSettings, position: int, repeat: 
     return _Prepared(saved, position, repeat, picture, hashlib.sha256(picture).hexdigest())
 
 
-async def _judged(
+async def judged(
     judge: JudgeLike, item: _Prepared, settings: ScoreSettings, clock: Clock
 ) -> ScoredQuery:
+    """The row of one query; its deadline starts now."""
     saved = item.saved
     if item.error is not None:
         return ScoredQuery(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from natix_miner.errors import QuerySourceError
 from natix_miner.scoring import ResultsFile, ScoredQuery
+from natix_miner.scoring.results import read_header, read_rows, settings_digest
 
 
 def row(position: int, repeat: int = 0) -> ScoredQuery:
@@ -97,3 +100,54 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
         ResultsFile(tmp_path / "file" / "results.jsonl", {}),
     ):
         pass
+
+
+def test_traces_are_kept_in_the_file_whatever_is_kept_in_memory(tmp_path):
+    path = tmp_path / "results.jsonl"
+    traced = dataclasses.replace(row(0), trace='{"format": 1, "ü": "\\n"}')
+    with ResultsFile(path, {}, keep_traces=False) as results:
+        results.append(traced)
+        assert results.rows[0, 0].trace == ""
+    with ResultsFile(path, {}, keep_traces=False) as results:
+        assert results.rows == {(0, 0): row(0)}
+    with ResultsFile(path, {}) as results:
+        assert results.rows == {(0, 0): traced}
+    assert list(read_rows(path)) == [traced]
+
+
+def test_where_the_queries_lay_is_told_and_decides_nothing(tmp_path):
+    path = tmp_path / "results.jsonl"
+    with ResultsFile(path, {"seed": 0}, about={"queries": "/here", "limit": 3}) as results:
+        results.append(row(0))
+    with ResultsFile(path, {"seed": 0}, about={"queries": "/there", "limit": 9}) as results:
+        assert len(results.rows) == 1
+    header = read_header(path)
+    assert dict(header.about) == {"queries": "/here", "limit": 3}
+    assert header.digest == settings_digest({"seed": 0})
+
+
+def test_results_of_the_format_without_traces_are_refused_by_a_word_of_their_own(tmp_path):
+    path = tmp_path / "results.jsonl"
+    old = b'{"format": 1, "digest": "x", "settings": {}}\n{"name": "x"}\n'
+    path.write_bytes(old)
+    with pytest.raises(QuerySourceError, match="kept no traces: remove it and score again"):
+        ResultsFile(path, {}).__enter__()
+    with pytest.raises(QuerySourceError, match="kept no traces"):
+        list(read_rows(path))
+    assert path.read_bytes() == old
+
+
+def test_reading_alone_never_changes_a_torn_file(tmp_path):
+    path = tmp_path / "results.jsonl"
+    with ResultsFile(path, {}) as results:
+        for position in range(3):
+            results.append(row(position))
+    torn = path.read_bytes()[:-7]
+    path.write_bytes(torn)
+    assert list(read_rows(path)) == [row(0), row(1)]
+    assert path.read_bytes() == torn
+
+
+def test_nothing_there_is_told(tmp_path):
+    with pytest.raises(QuerySourceError, match="cannot be read"):
+        read_header(tmp_path / "no.jsonl")

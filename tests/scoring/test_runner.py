@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from natix_miner.cascade.trace import Trace
 from natix_miner.errors import QuerySourceError
 from natix_miner.experts import Expert
 from natix_miner.experts.opinion import Look
@@ -17,6 +18,7 @@ from natix_miner.scoring import (
     score_queries,
     summarise,
 )
+from natix_miner.scoring.results import read_rows
 
 
 async def run(judge, path, results=None, on_row=None, **settings):
@@ -184,3 +186,30 @@ async def test_a_source_that_changed_under_the_results_is_noticed(
         (picture_folder / "none/0.jpg").rename(picture_folder / "none/00.jpg")
         with pytest.raises(QuerySourceError, match="has changed"):
             await run(make_judge(), picture_folder, results)
+
+
+async def test_every_row_has_the_trace_of_its_query(make_judge, picture_folder, tmp_path):
+    path = tmp_path / "results.jsonl"
+    with ResultsFile(path, {}) as results:
+        done = await run(make_judge(), picture_folder, results)
+    for row in [*done.rows, *read_rows(path)]:
+        trace = Trace.model_validate_json(row.trace)
+        assert trace.answer.prediction == row.prediction
+        assert trace.query.source == f"file:{row.name}"
+        assert trace.levels[0].experts[0].probability == pytest.approx(row.votes["orange-share"])
+
+
+async def test_traces_that_are_not_wanted_are_not_held(make_judge, picture_folder, tmp_path):
+    path = tmp_path / "results.jsonl"
+    for _ in range(2):  # judged, then resumed
+        with ResultsFile(path, {}, keep_traces=False) as results:
+            done = await run(make_judge(), picture_folder, results, keep_traces=False)
+        assert {row.trace for row in done.rows} == {""}
+    assert all(row.trace for row in read_rows(path))
+
+
+def test_only_what_changes_an_answer_is_decisive():
+    assert ScoreSettings(all_levels=True).decisive() != ScoreSettings().decisive()
+    free = ScoreSettings(limit=3, repeats=2, concurrency=1, keep_traces=False)
+    assert free.decisive() == ScoreSettings().decisive()
+    assert free.about()["limit"] == 3
