@@ -4,6 +4,7 @@ read while it is written, taken elsewhere as Parquet. docs/journal.md explains t
 from __future__ import annotations
 
 from natix_miner.journal.entry import JournalEntry
+from natix_miner.journal.labels import QueryLabel, add_labels, newest_by_source, take_back
 from natix_miner.journal.losses import OnLoss, WriterStats
 from natix_miner.journal.parquet import (
     PARQUET_FORMAT,
@@ -29,10 +30,14 @@ __all__ = [
     "OnLoss",
     "Pacing",
     "Pruned",
+    "QueryLabel",
     "Retention",
     "Row",
     "WriterStats",
+    "add_labels",
     "export_parquet",
     "import_parquet",
+    "newest_by_source",
     "read_parquet",
+    "take_back",
 ]

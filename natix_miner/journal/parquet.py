@@ -111,8 +111,11 @@ def import_parquet(
             return Imported(added=added, skipped=skipped)
 
 
-def read_parquet(source: Path) -> Iterator[Row]:
-    """The rows of an export, one after the other. Raises JournalError as `import_parquet` does."""
+def read_parquet(source: Path, group: int | None = None) -> Iterator[Row]:
+    """The rows of an export, one after the other, or those of one row group (no other is read).
+
+    Raises JournalError as `import_parquet` does.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -121,9 +124,13 @@ def read_parquet(source: Path) -> Iterator[Row]:
     number = 0
     try:
         with pq.ParquetFile(source) as file:
-            _check(file, source)
+            check_export(file, source)
+            groups = list(range(file.num_row_groups)) if group is None else [group]
+            number = sum(file.metadata.row_group(before).num_rows for before in range(group or 0))
             schema = _schema(strict=False)
-            for batch in file.iter_batches(batch_size=IMPORT_ROWS, columns=schema.names):
+            for batch in file.iter_batches(
+                batch_size=IMPORT_ROWS, row_groups=groups, columns=schema.names
+            ):
                 table = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
                 for values in table.to_pylist():
                     yield _row(values, number, source)
@@ -221,7 +228,7 @@ def _groups(entries: Iterator[JournalEntry]) -> Iterator[list[dict[str, Any]]]:
         yield group
 
 
-def _check(file: pq.ParquetFile, source: Path) -> None:
+def check_export(file: pq.ParquetFile, source: Path) -> None:
     """Raise JournalError unless the file is an export of a format that this code knows."""
     found = file.schema_arrow
     told = (found.metadata or {}).get(FORMAT_KEY)

@@ -13,6 +13,7 @@ from natix_miner.clock import SYSTEM_CLOCK, Clock
 from natix_miner.errors import JournalError
 from natix_miner.journal.connection import open_for_reading, writing
 from natix_miner.journal.entry import JournalEntry
+from natix_miner.journal.labels import QueryLabel
 from natix_miner.journal.retention import size
 from natix_miner.journal.rows import QUERY_COLUMNS, Label, add_label
 
@@ -151,6 +152,30 @@ class Journal:
             {"id": query_id},
         )
         return tuple(Label(label, source, set_at) for label, source, set_at in rows)
+
+    def all_labels(self) -> tuple[QueryLabel, ...]:
+        """Every label of every query, the newest last."""
+        rows = self._rows(
+            "SELECT query_id, sha256, labels.label, labels.source, set_at "
+            "FROM labels JOIN queries ON queries.id = query_id ORDER BY set_at, labels.number",
+            {},
+        )
+        return tuple(
+            QueryLabel(query_id, sha256, Label(label, source, set_at))
+            for query_id, sha256, label, source, set_at in rows
+        )
+
+    def queries_of(self, sha256: str) -> tuple[str, ...]:
+        """The ids of the queries that showed this picture, the newest first."""
+        rows = self._rows(
+            "SELECT id FROM queries WHERE sha256 = :sha256 ORDER BY received_at DESC, number DESC",
+            {"sha256": sha256},
+        )
+        return tuple(row[0] for row in rows)
+
+    def kept_pictures(self) -> frozenset[str]:
+        """The digests of the pictures that the journal holds."""
+        return frozenset(row[0] for row in self._rows("SELECT sha256 FROM pictures", {}))
 
     def set_label(self, query_id: str, label: int | None, source: str = "set") -> JournalEntry:
         """Say what was true (1 roadwork, 0 none, None: unknown after all); the entry afterwards.
