@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from natix_miner.errors import QuerySourceError
-from natix_miner.scoring.sources.base import QuerySource, SavedQuery, digest_of, label_of
+from natix_miner.scoring.sources.base import (
+    QuerySource,
+    SavedQuery,
+    digest_of,
+    label_of,
+    no_such_place,
+)
 
 LABEL_FOLDERS = ("none", "roadwork")
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
@@ -30,6 +36,7 @@ class FileSource(QuerySource):
     """Picture files whose list is short enough to hold; the pictures are read one by one."""
 
     has_order = False
+    can_pick = True
 
     def __init__(self, listed: list[ListedPicture]) -> None:
         super().__init__()
@@ -37,7 +44,13 @@ class FileSource(QuerySource):
 
     def __iter__(self) -> Iterator[SavedQuery]:
         for index, one in enumerate(self._listed):
-            yield SavedQuery(index, one.name, one.label, partial(_read, one), one.group)
+            yield _saved(index, one)
+
+    def picked(self, indexes: Sequence[int]) -> list[SavedQuery]:
+        for index in indexes:
+            if not 0 <= index < len(self._listed):
+                raise no_such_place(index, f"the list of {len(self._listed)} pictures")
+        return [_saved(index, self._listed[index]) for index in indexes]
 
     def identity(self) -> str:
         return digest_of(
@@ -115,6 +128,10 @@ def _listed(table: Path, line: int, row: dict[str, str | None]) -> ListedPicture
         raise QuerySourceError(f"{where}: there is no file {path}; correct or remove the line")
     label = label_of(row["label"], where)
     return ListedPicture(path, name, label, row.get("group") or "", where)
+
+
+def _saved(index: int, one: ListedPicture) -> SavedQuery:
+    return SavedQuery(index, one.name, one.label, partial(_read, one), one.group)
 
 
 def _read(one: ListedPicture) -> bytes:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from natix_miner.journal import Journal, read_parquet
+from natix_miner.journal.groups import names_with_picture, pictures_by_group
 from natix_miner.journal.parquet import rows_in
-from natix_miner.scoring.sources.base import QuerySource, SavedQuery, digest_of
+from natix_miner.journal.rows import Row
+from natix_miner.scoring.sources.base import QuerySource, SavedQuery, digest_of, no_such_place
 
 NOT_KEPT = "picture not kept"
 
@@ -49,15 +53,20 @@ class JournalSource(QuerySource):
 class ParquetSource(QuerySource):
     """The queries of an export in its order; entries without a picture are left out and counted.
 
-    Raises JournalError.
+    A block is a row group, and `picked` reads no more than the groups it needs: the last one is
+    kept, as whoever asks for a part of it mostly comes for the rest. Raises JournalError.
     """
 
     has_order = True
+    can_pick = True
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
         self._count = rows_in(path)
+        self._firsts: list[int] | None = None
+        self._group: int | None = None
+        self._in_group: list[SavedQuery] = []
 
     def __iter__(self) -> Iterator[SavedQuery]:
         self.skipped.clear()
@@ -66,9 +75,34 @@ class ParquetSource(QuerySource):
             if row.picture is None:
                 self.skipped[NOT_KEPT] += 1
                 continue
-            label = row.newest_label.label if row.newest_label else None
-            yield SavedQuery(index, row.id, label, _held(row.picture), row.asked_by or "")
+            yield _saved(row, index)
             index += 1
+
+    def names(self) -> Iterator[list[str]]:
+        self.skipped.clear()
+        told = 0
+        for group in range(len(pictures_by_group(self._path))):
+            names = names_with_picture(self._path, group)
+            told += len(names)
+            yield names
+        if told < self._count:
+            self.skipped[NOT_KEPT] = self._count - told
+
+    def picked(self, indexes: Sequence[int]) -> list[SavedQuery]:
+        return [self._at(index) for index in indexes]
+
+    def _at(self, index: int) -> SavedQuery:
+        if self._firsts is None:
+            self._firsts = list(accumulate(pictures_by_group(self._path), initial=0))
+        if not 0 <= index < self._firsts[-1]:
+            raise no_such_place(index, self._path)
+        group = bisect_right(self._firsts, index) - 1
+        first = self._firsts[group]
+        if group != self._group:
+            rows = (row for row in read_parquet(self._path, group) if row.picture is not None)
+            self._in_group = [_saved(row, first + place) for place, row in enumerate(rows)]
+            self._group = group
+        return self._in_group[index - first]
 
     def identity(self) -> str:
         found = self._path.stat()
@@ -76,6 +110,11 @@ class ParquetSource(QuerySource):
 
     def count(self) -> int:
         return self._count
+
+
+def _saved(row: Row, index: int) -> SavedQuery:
+    label = row.newest_label.label if row.newest_label else None
+    return SavedQuery(index, row.id, label, _held(row.picture or b""), row.asked_by or "")
 
 
 def _held(picture: bytes) -> Callable[[], bytes]:
