@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from contextlib import AsyncExitStack
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +18,6 @@ import typer
 from natix_miner.cli.options import DEFAULT_PROFILE, ProfileOption
 
 if TYPE_CHECKING:
-    from natix_miner.judge import Judge
     from natix_miner.profile import Profile
     from natix_miner.scoring import (
         QuerySource,
@@ -25,9 +27,17 @@ if TYPE_CHECKING:
         ScoreSettings,
         Summary,
     )
+    from natix_miner.scoring.engines import JudgeVersions
 
 INTERRUPTED = 130
 RESULTS, SUMMARY, REPORT = "results.jsonl", "summary.json", "report.html"
+
+
+class Engine(StrEnum):
+    """Where queries are judged."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class Simulate(StrEnum):
@@ -62,6 +72,12 @@ def score(
         bool,
         typer.Option("--keep-order", help="Judge a folder or CSV as listed, not in a drawn order."),
     ] = False,
+    all_levels: Annotated[
+        bool,
+        typer.Option(
+            "--all-levels", help="Enter every level whatever the consensus says, as a fit needs it."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     report: Annotated[
         Path | None,
@@ -71,6 +87,25 @@ def score(
         Path | None,
         typer.Option(help=f"Results file to go on with (default: {RESULTS} in --report)."),
     ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="Judge in this process, or in workers on a Ray cluster (docs/scale.md)."),
+    ] = Engine.LOCAL,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Ray: processes with a judge each (default: as many as fit)."),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Ray: auto or HOST:PORT of a cluster (default: one made here)."),
+    ] = None,
+    worker_cpus: Annotated[
+        float | None, typer.Option(min=0.01, help="Ray: CPUs for each worker (default: 1).")
+    ] = None,
+    worker_gpus: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Ray: GPUs for each worker (default: what the profile needs)."),
+    ] = None,
 ) -> None:
     """Judge saved queries and say what the answers would have earned.
 
@@ -79,9 +114,15 @@ def score(
     """
     from natix_miner.profile import load_profile
     from natix_miner.scoring import ScoreSettings, open_source, summarise
+    from natix_miner.scoring.all_levels import with_all_levels
     from natix_miner.scoring.terminal import tell
 
+    on_ray = (workers, ray_address, worker_cpus, worker_gpus)
+    if engine is Engine.LOCAL and any(option is not None for option in on_ray):
+        raise typer.BadParameter("--workers, --ray-address and --worker-... need --engine ray")
     the_profile = load_profile(profile)
+    if all_levels:
+        the_profile = with_all_levels(the_profile)
     source = open_source(queries, split)
     settings = ScoreSettings(
         simulate=simulate.value,
@@ -91,10 +132,23 @@ def score(
         concurrency=concurrency,
         deadline_seconds=the_profile.deadline_seconds,
         keep_order=keep_order,
+        all_levels=all_levels,
+        keep_traces=report is not None,
     )
+    about = {
+        "queries": str(queries.resolve()),
+        "split": split,
+        "profile": the_profile.name,
+        "profile_path": str(profile.resolve()),
+        **settings.about(),
+    }
     state = resume or (report / RESULTS if report else None)
     try:
-        run = asyncio.run(_run(the_profile, source, settings, state))
+        if engine is Engine.RAY:
+            opened = partial(open_source, queries.resolve(), split)
+            run = _run_on_ray(the_profile, source, opened, settings, state, about, on_ray)
+        else:
+            run = asyncio.run(_run(the_profile, source, settings, state, about))
     except KeyboardInterrupt:
         kept = f"; what is done is in {state}, the same command goes on" if state else ""
         typer.echo(f"interrupted{kept}", err=True)
@@ -124,10 +178,15 @@ def score(
 
 
 async def _run(
-    profile: Profile, source: QuerySource, settings: ScoreSettings, state: Path | None
+    profile: Profile,
+    source: QuerySource,
+    settings: ScoreSettings,
+    state: Path | None,
+    about: dict[str, Any],
 ) -> ScoreRun:
     from natix_miner.assembly import build_judge
     from natix_miner.scoring import ResultsFile, score_queries
+    from natix_miner.scoring.engines import versions_of
     from natix_miner.scoring.terminal import RunProgress
 
     judge = build_judge(profile, wait_for_servers=math.inf)
@@ -136,21 +195,65 @@ async def _run(
         await judge.start()
         results: ResultsFile | None = None
         if state is not None:
-            decisive = _decisive(profile, judge, source, settings)
-            results = stack.enter_context(ResultsFile(state, decisive))
+            decisive = _decisive(profile, versions_of(judge), source, settings)
+            results = stack.enter_context(
+                ResultsFile(state, decisive, about=about, keep_traces=settings.keep_traces)
+            )
             _tell_resumed(results)
         on_row = stack.enter_context(RunProgress(source, settings))
         return await score_queries(judge, source, settings, results=results, on_row=on_row)
 
 
+def _run_on_ray(
+    profile: Profile,
+    source: QuerySource,
+    opened: Callable[[], QuerySource],
+    settings: ScoreSettings,
+    state: Path | None,
+    about: dict[str, Any],
+    on_ray: tuple[int | None, str | None, float | None, float | None],
+) -> ScoreRun:
+    from natix_miner.assembly import build_judge
+    from natix_miner.scoring import ResultsFile
+    from natix_miner.scoring.engines import LOCAL, RayEngine, RayOptions, gpus_of
+    from natix_miner.scoring.terminal import RunProgress
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    workers, address, cpus, gpus = on_ray
+    options = RayOptions(
+        address=address or LOCAL,
+        workers=workers,
+        cpus=1.0 if cpus is None else cpus,
+        gpus=gpus_of(profile) if gpus is None else gpus,
+    )
+    make_judge = partial(build_judge, profile, wait_for_servers=math.inf)
+    tell = partial(typer.echo, err=True)
+    with (
+        RayEngine(make_judge, opened, source, settings, options, tell=tell) as engine,
+        ExitStack() as stack,
+    ):
+        results: ResultsFile | None = None
+        if state is not None:
+            decisive = _decisive(profile, engine.versions(), source, settings)
+            results = stack.enter_context(
+                ResultsFile(state, decisive, about=about, keep_traces=settings.keep_traces)
+            )
+            _tell_resumed(results)
+        on_row = stack.enter_context(RunProgress(source, settings))
+        run = engine.score(results=results, on_row=on_row)
+    if engine.deaths:
+        typer.echo(f"workers that died and were replaced: {engine.deaths}", err=True)
+    return run
+
+
 def _decisive(
-    profile: Profile, judge: Judge, source: QuerySource, settings: ScoreSettings
+    profile: Profile, versions: JudgeVersions, source: QuerySource, settings: ScoreSettings
 ) -> dict[str, Any]:
     """Everything that decides an answer: with another one of these, old results do not count."""
     return {
         "profile": f"{profile.name}:{profile.digest}",
-        "consensus": str(judge.cascade.consensus.version),
-        "experts": {expert.name: expert.version for expert in judge.experts},
+        "consensus": versions.consensus,
+        "experts": dict(versions.experts),
         "queries": source.identity(),
         **settings.decisive(),
     }
@@ -174,6 +277,7 @@ def _write_report(
     source: QuerySource,
     settings: ScoreSettings,
 ) -> None:
+    from natix_miner.cli.score_experts import expert_panel
     from natix_miner.scoring.gallery import with_thumbnails
     from natix_miner.scoring.report import write_report
 
@@ -187,4 +291,6 @@ def _write_report(
         subtitle=f"{summary.n} queries, {summary.labelled} of them labelled, pictures "
         f"{settings.simulate}, seed {settings.seed}",
         deadline_ms=settings.deadline_seconds * 1000.0,
+        experts=expert_panel(rows, seed=settings.seed),
+        seed=settings.seed,
     )

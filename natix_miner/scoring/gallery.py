@@ -1,4 +1,4 @@
-"""The worst answers of a run, and small pictures of what the judge saw."""
+"""The answers worth a look, and small pictures of what the judge saw."""
 
 from __future__ import annotations
 
@@ -17,20 +17,46 @@ from natix_miner.scoring.sources.base import QuerySource
 from natix_miner.sections import PictureLimits
 
 GALLERY_SIZE = 24
+UNSURE_SIZE = 12
 THUMBNAIL_SIDE = 240
 _LIMITS = PictureLimits(formats=("JPEG", "PNG", "WEBP"), decode_longer_side=THUMBNAIL_SIDE)
 
 
 def worst(rows: Iterable[ScoredQuery], count: int = GALLERY_SIZE) -> list[ScoredQuery]:
-    """The labelled rows with the largest error, worst first; right answers come last.
+    """The labelled rows that are wrong or without an answer, by their error, the worst first.
 
     Of several draws of one picture only the worst.
     """
-    labelled = [row for row in rows if row.label is not None]
     found: dict[str, ScoredQuery] = {}
-    for row in sorted(labelled, key=lambda row: (-row.error, row.repeat, row.position)):
+    errors = [row for row in rows if row.label is not None and (row.wrong or not row.answered)]
+    for row in sorted(errors, key=lambda row: (-row.error, row.repeat, row.position)):
         found.setdefault(row.name, row)
     return list(found.values())[:count]
+
+
+def least_sure(rows: Iterable[ScoredQuery], count: int = UNSURE_SIZE) -> list[ScoredQuery]:
+    """The answers nearest to one half, the nearest first, right or wrong, labelled or not.
+
+    Of several draws of one picture only the least sure.
+    """
+    found: dict[str, ScoredQuery] = {}
+    answered = [row for row in rows if row.answered]
+    for row in sorted(answered, key=_sureness):
+        found.setdefault(row.name, row)
+    return list(found.values())[:count]
+
+
+def _sureness(row: ScoredQuery) -> tuple[float, int, int]:
+    return abs(row.prediction - 0.5), row.repeat, row.position
+
+
+def gallery_of(
+    rows: Sequence[ScoredQuery], errors: int = GALLERY_SIZE, unsure: int = UNSURE_SIZE
+) -> tuple[list[ScoredQuery], list[ScoredQuery]]:
+    """The errors and the least sure answers of a gallery; none is in both."""
+    bad = worst(rows, errors)
+    shown = {row.name for row in bad}
+    return bad, least_sure([row for row in rows if row.name not in shown], unsure)
 
 
 def thumbnail(picture: bytes) -> bytes | None:
@@ -52,14 +78,16 @@ def with_thumbnails(
     rows: Sequence[ScoredQuery],
     source: QuerySource,
     settings: ScoreSettings,
-    count: int = GALLERY_SIZE,
+    errors: int = GALLERY_SIZE,
+    unsure: int = UNSURE_SIZE,
 ) -> list[ScoredQuery]:
-    """`rows` with pictures for the worst of them, read (and simulated) once more.
+    """`rows` with pictures for those of the gallery, read (and simulated) once more.
 
     Nothing is kept in memory while judging, and a resumed run has its whole gallery: the draw of a
     simulated picture depends on its place alone.
     """
-    wanted = {(row.repeat, row.position) for row in worst(rows, count)}
+    shown = gallery_of(rows, errors, unsure)
+    wanted = {(row.repeat, row.position) for part in shown for row in part}
     pictures: dict[tuple[int, int], bytes | None] = {}
     places = {position for _, position in wanted}
     for position, saved in enumerate(ordered(source, settings)):

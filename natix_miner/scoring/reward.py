@@ -156,7 +156,7 @@ def reward_interval(
     while len(means) < resamples:
         count = min(rows, resamples - len(means))
         drawn = rng.integers(len(truth), size=(count, len(truth)))
-        means.extend(_mean_rewards(answers[drawn], truth[drawn]))
+        means.extend(mean_rewards(answers[drawn], truth[drawn]))
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return RewardInterval(
@@ -169,8 +169,9 @@ def reward_interval(
     )
 
 
-def _mean_rewards(answers: NDArray[np.float64], truth: NDArray[np.int8]) -> list[float]:
-    """Mean reward of many streams at once; both arrays of shape (streams, length)."""
+def mean_rewards(answers: NDArray[np.float64], truth: NDArray[np.int8]) -> list[float]:
+    """Mean reward of each of many streams; answers ([0, 1] or -1) and labels (0 or 1) of shape
+    (streams, length)."""
     kept = answers != NO_ANSWER
     if not np.all((answers[kept] >= 0.0) & (answers[kept] <= 1.0)):
         return [
