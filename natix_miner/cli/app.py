@@ -8,7 +8,22 @@ import typer
 from rich.console import Console
 
 from natix_miner import __version__
-from natix_miner.cli import demo, journal, judge, memory, models, plan, run, score, serve
+from natix_miner.cli import (
+    compare,
+    demo,
+    fit,
+    journal,
+    judge,
+    label,
+    memory,
+    models,
+    plan,
+    replay,
+    run,
+    score,
+    serve,
+    trace,
+)
 from natix_miner.errors import NatixMinerError
 
 
@@ -53,8 +68,13 @@ def _options(
 app.command()(run.run)
 app.command()(judge.judge)
 app.command()(score.score)
+app.command()(fit.fit)
+app.command()(compare.compare)
+app.command()(trace.trace)
 app.command()(demo.demo)
 app.command()(plan.plan)
+app.command()(replay.replay)
+app.command()(label.label)
 app.add_typer(journal.app, name="journal")
 app.add_typer(serve.app, name="serve")
 app.add_typer(models.app, name="models")
