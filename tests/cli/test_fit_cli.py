@@ -254,6 +254,19 @@ def test_a_journal_and_its_export_give_the_same_fit(verdicts, tmp_path):
     assert found[0] == found[1]
 
 
+def test_several_journals_are_fitted_together(verdicts, tmp_path):
+    parts = [verdicts[:50], verdicts[50:]]
+    halves = [
+        _journal(tmp_path / f"{number}.sqlite3", part, keep_pictures=True)
+        for number, part in enumerate(parts)
+    ]
+    whole = _journal(tmp_path / "whole.sqlite3", verdicts, keep_pictures=True)
+    together, alone = (json.loads(fit(*sources, "--json").stdout) for sources in (halves, [whole]))
+    assert (together["n"], together["labelled"]) == (90, 80)
+    assert together["pools"] == alone["pools"]
+    assert "fitted alone" in fit(halves[0], "-").stderr
+
+
 def test_a_journal_of_one_day_without_pictures_cannot_be_divided(verdicts, tmp_path):
     journal = _journal(tmp_path / "journal.sqlite3", verdicts, keep_pictures=False)
     done = fit(journal)
