@@ -35,6 +35,8 @@ EXPONENT = 3
 DEFAULT_RESAMPLES = 1000
 _CHUNK_ELEMENTS = 500_000
 
+Floats = NDArray[np.float64]
+
 
 class _Window:
     """The last `size` pairs with running counts, so that a push costs the same at any length."""
@@ -178,26 +180,41 @@ def mean_rewards(answers: NDArray[np.float64], truth: NDArray[np.int8]) -> list[
             float(rewards(one.tolist(), labels.tolist()).mean())
             for one, labels in zip(answers, truth, strict=True)
         ]
+    return [float(mean) for mean in windows_of(answers, truth).reward.mean(axis=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """After each answer: `mcc` of the last 100 (at least 0), `accuracy` of the last 10 and the
+    `reward`, all in [0, 1] and of the shape of the answers."""
+
+    mcc: Floats
+    accuracy: Floats
+    reward: Floats
+
+
+def windows_of(answers: Floats, truth: NDArray[np.integer]) -> Windows:
+    """The validator's windows along many streams at once; answers in [0, 1] or -1 for none, labels
+    0 or 1, both of shape (..., length).
+
+    An answer outside [0, 1] counts as none here.
+    """
+    kept = (answers >= 0.0) & (answers <= 1.0)
     says, true = np.round(answers) == 1.0, truth == 1
-    counts = {
-        "tp": kept & says & true,
-        "fp": kept & says & ~true,
-        "tn": kept & ~says & ~true,
-        "fn": kept & ~says & true,
-    }
-    tp, fp, tn, fn = (_sliding(hits, MCC_WINDOW) for hits in counts.values())
+    tp, fp = _last(kept & says & true, MCC_WINDOW), _last(kept & says & ~true, MCC_WINDOW)
+    fn, tn = _last(kept & ~says & true, MCC_WINDOW), _last(kept & ~says & ~true, MCC_WINDOW)
     spread = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-    mcc = np.maximum(0.0, (tp * tn - fp * fn) / np.sqrt(np.where(spread > 0, spread, 1.0)))
-    mcc[spread == 0] = 0.0
-    right = _sliding(counts["tp"] | counts["tn"], ACCURACY_WINDOW)
-    accuracy = right / np.maximum(1.0, _sliding(kept, ACCURACY_WINDOW))
-    paid = np.where(kept, (0.5 * mcc + 0.5 * accuracy) ** EXPONENT, 0.0)
-    return [float(mean) for mean in paid.mean(axis=1)]
+    mcc = np.maximum(0.0, (tp * tn - fp * fn) / np.sqrt(np.where(spread > 0.0, spread, 1.0)))
+    mcc = np.where(spread > 0.0, mcc, 0.0)
+    right = _last(kept & (says == true), ACCURACY_WINDOW)
+    accuracy = right / np.maximum(1.0, _last(kept, ACCURACY_WINDOW))
+    reward = np.where(kept, (0.5 * mcc + 0.5 * accuracy) ** EXPONENT, 0.0)
+    return Windows(mcc, accuracy, reward)
 
 
-def _sliding(hits: NDArray[np.bool_], size: int) -> NDArray[np.float64]:
-    """How many of the last `size` (fewer at the start) are hits, at every place of every row."""
-    total = np.cumsum(hits, axis=1, dtype=np.int32)
-    before = np.zeros_like(total)
-    before[:, size:] = total[:, :-size] if total.shape[1] > size else 0
-    return (total - before).astype(np.float64)
+def _last(hits: NDArray[np.bool_], size: int) -> Floats:
+    """How many of the last `size` (fewer at the start) are hits, at every place."""
+    total = np.cumsum(hits, axis=-1, dtype=np.int32)
+    found = total.astype(np.float64)
+    found[..., size:] -= total[..., :-size]
+    return found

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, matthews_corrcoef
 
 from natix_miner.scoring import rewards
-from natix_miner.scoring.windows import bands_of, windows_of
+from natix_miner.scoring.reward import windows_of
+from natix_miner.scoring.windows import bands_of
 
 PAIRS = st.lists(
     st.tuples(st.one_of(st.just(-1.0), st.floats(0.0, 1.0)), st.integers(0, 1)),

@@ -20,9 +20,17 @@ from natix_miner.scoring.report.drawing import (
     legend_above,
     plot,
 )
-from natix_miner.scoring.reward import ACCURACY_WINDOW, MCC_WINDOW, RewardInterval, rewards
+from natix_miner.scoring.reward import (
+    ACCURACY_WINDOW,
+    MCC_WINDOW,
+    Floats,
+    RewardInterval,
+    Windows,
+    rewards,
+    windows_of,
+)
 from natix_miner.scoring.row import ScoredQuery
-from natix_miner.scoring.windows import Band, Floats, Windows, bands_of, windows_of
+from natix_miner.scoring.windows import Band, bands_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
