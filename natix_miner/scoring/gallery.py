@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 from PIL import Image
@@ -13,7 +13,7 @@ from natix_miner.errors import PictureError
 from natix_miner.images.decode import decode_picture
 from natix_miner.scoring.row import ScoredQuery
 from natix_miner.scoring.runner import ScoreSettings, ordered, prepared_picture
-from natix_miner.scoring.sources.base import QuerySource
+from natix_miner.scoring.sources.base import QuerySource, SavedQuery
 from natix_miner.sections import PictureLimits
 
 GALLERY_SIZE = 24
@@ -90,9 +90,7 @@ def with_thumbnails(
     wanted = {(row.repeat, row.position) for part in shown for row in part}
     pictures: dict[tuple[int, int], bytes | None] = {}
     places = {position for _, position in wanted}
-    for position, saved in enumerate(ordered(source, settings)):
-        if position not in places:
-            continue
+    for position, saved in _placed(source, settings, places):
         for repeat in range(settings.repeats):
             if (repeat, position) in wanted:
                 try:
@@ -103,3 +101,16 @@ def with_thumbnails(
     return [
         dataclasses.replace(row, thumbnail=pictures.get((row.repeat, row.position))) for row in rows
     ]
+
+
+def _placed(
+    source: QuerySource, settings: ScoreSettings, places: set[int]
+) -> Iterator[tuple[int, SavedQuery]]:
+    """The saved queries at these places of a pass; where the source can, no other is read."""
+    if source.can_pick and (source.has_order or settings.keep_order):
+        at = sorted(places)
+        yield from zip(at, source.picked(at), strict=True)
+        return
+    for position, saved in enumerate(ordered(source, settings)):
+        if position in places:
+            yield position, saved

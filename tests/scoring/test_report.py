@@ -21,6 +21,7 @@ from natix_miner.scoring.gallery import (
     worst,
 )
 from natix_miner.scoring.report import ExpertFigures, ExpertPanel, render_report, write_report
+from natix_miner.scoring.runner import ordered, prepared_picture
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 
@@ -235,8 +236,10 @@ def test_a_thumbnail_is_small_keeps_the_shape_and_is_none_for_no_picture(make_pi
     assert thumbnail(b"no picture") is None
 
 
-async def test_the_gallery_shows_what_the_judge_saw(make_judge, picture_folder):
-    source, settings = open_source(picture_folder), ScoreSettings(simulate="cropped", repeats=2)
+@pytest.mark.parametrize("keep_order", [False, True])
+async def test_the_gallery_shows_what_the_judge_saw(make_judge, picture_folder, keep_order):
+    source = open_source(picture_folder)
+    settings = ScoreSettings(simulate="cropped", repeats=2, keep_order=keep_order)
     judge = make_judge()
     await judge.start()
     done = await score_queries(judge, source, settings)
@@ -248,6 +251,9 @@ async def test_the_gallery_shows_what_the_judge_saw(make_judge, picture_folder):
     assert {(row.repeat, row.position) for row in shown} == {
         (row.repeat, row.position) for row in [*errors, *unsure]
     }
+    judged = dict(enumerate(ordered(source, settings)))
     for row in shown:
+        picture = prepared_picture(judged[row.position], settings, row.repeat)
+        assert row.thumbnail == thumbnail(picture)
         with Image.open(io.BytesIO(row.thumbnail)) as image:
             assert image.size == (224, 224)
