@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "natix_miner"
 
 #: Rooms from the bottom up; a module may import its own row and those above it in this list.
 ROWS = (
-    {"__init__", "errors", "clock", "log_odds", "sections", "breaker", "torch_stack"},
+    {"__init__", "errors", "clock", "log_odds", "sections", "breaker", "torch_stack", "atomic"},
     {"catalogue"},
     {"query"},
     {"images"},
@@ -30,6 +30,7 @@ ROWS = (
     {"fitting"},
     {"lab"},
     {"neuron"},
+    {"doctor", "registration", "watching"},
     {"demo"},
     {"cli"},
     {"__main__"},

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import NonNegativeInt, ValidationError
 
+from natix_miner.atomic import write_whole
 from natix_miner.errors import CatalogueError
 from natix_miner.sections import Section
 
@@ -69,10 +70,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Last of all, so that its presence means that the rest is there."""
-    path = folder / MANIFEST
-    draft = path.with_suffix(".part")
-    draft.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_whole(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
 
 
 def verify(folder: Path, on_file: Callable[[str], None] | None = None) -> Verification:

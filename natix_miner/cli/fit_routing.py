@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from natix_miner.atomic import write_whole
 from natix_miner.cli.tables import show_table
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def write_beyond(found: Beyond, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in parts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            write_whole(folder / name, text)
     except OSError as error:
         raise FittingError(
             f"the report cannot be written to {folder}: {error}; name another folder"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from natix_miner.atomic import write_whole
 from natix_miner.cli.options import DEFAULT_PROFILE
 from natix_miner.cli.tables import show_table
 
@@ -62,6 +63,8 @@ def replay(
     Without --repool and --rejudge the consensus of --profile pools. With the consensus that made
     the stored verdicts every value is the same to the last bit. Exit code 0: done. 1: something
     differs and --fail-on-difference was given. 2: the input cannot be used. 130: interrupted.
+
+    Example: natix-miner replay out/journal/journal.sqlite3 --repool models/mine/consensus.json
     """
     from natix_miner.errors import ConfigurationError
     from natix_miner.stored import open_stored
@@ -129,8 +132,7 @@ def _write(path: Path, different: tuple[Again, ...]) -> None:
 
     lines = "".join(json.dumps(one.as_dict()) + "\n" for one in different)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(lines, encoding="utf-8")
+        write_whole(path, lines)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error}") from error
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from natix_miner.atomic import write_whole
 from natix_miner.cli.options import DEFAULT_PROFILE, ProfileOption
 
 if TYPE_CHECKING:
@@ -109,8 +110,12 @@ def score(
 ) -> None:
     """Judge saved queries and say what the answers would have earned.
 
+    Neither a chain nor a wallet is needed, and the queries stay as they are.
+
     Exit code 0: done. 2: queries or profile cannot be used. 130: interrupted; with --report or
     --resume the same command goes on where it stopped.
+
+    Example: natix-miner score --queries pictures/ --simulate cropped --report out/score
     """
     from natix_miner.profile import load_profile
     from natix_miner.scoring import ScoreSettings, open_source, summarise
@@ -282,7 +287,7 @@ def _write_report(
     from natix_miner.scoring.report import write_report
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SUMMARY).write_text(json.dumps(summary.as_dict(), indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / SUMMARY, json.dumps(summary.as_dict(), indent=2) + "\n")
     write_report(
         folder / REPORT,
         with_thumbnails(rows, source, settings),

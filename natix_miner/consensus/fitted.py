@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from natix_miner.atomic import write_whole
 from natix_miner.consensus.calibration import Calibration, Part, Platt, Shift
 from natix_miner.errors import FittedFileError
 from natix_miner.sections import faults
@@ -143,19 +142,10 @@ def load_fitted(path: Path) -> FittedConsensus:
 
 
 def save_fitted(fitted: FittedConsensus, path: Path) -> None:
-    """Write atomically: a reader sees the old file or the new one, never half of it, and nothing is
-    left behind when it fails. Raises FittedFileError."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write the file, whole or not at all. Raises FittedFileError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with half.open("w", encoding="utf-8") as file:
-            file.write(fitted.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())  # else a crash may leave the new name with none of the content
-        half.replace(path)
+        write_whole(path, fitted.model_dump_json(indent=2) + "\n")
     except OSError as error:
-        with suppress(OSError):
-            half.unlink(missing_ok=True)
         raise FittedFileError(
             f"the fitted consensus cannot be written to {path} ({error.strerror}); what was there "
             "is untouched"

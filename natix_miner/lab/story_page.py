@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from natix_miner.atomic import write_whole
 from natix_miner.errors import ConfigurationError
 from natix_miner.lab.story import Story, seen_in_words
 from natix_miner.lab.story_pictures import Pictures, all_marks
@@ -39,14 +38,9 @@ def render_page(template: str, **context: Any) -> str:
 
 def write_page(path: Path, text: str) -> Path:
     """Write atomically; folders are made. Raises ConfigurationError when that cannot be done."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half.write_text(text, encoding="utf-8")
-        half.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        with suppress(OSError):
-            half.unlink()
         raise ConfigurationError(
             f"{path} cannot be written ({error.strerror}): give another path"
         ) from error

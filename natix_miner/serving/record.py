@@ -7,13 +7,13 @@ may share the folder: the miner, the server's processes and its files in shared 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from loguru import logger
 
+from natix_miner.atomic import write_whole
 from natix_miner.serving.mark import Mark
 from natix_miner.serving.procfs import ProcessId
 
@@ -49,10 +49,8 @@ class RecordFile:
                 "shared_memory": record.shared_memory,
             }
         )
-        draft = self.path.with_suffix(".draft")
         try:
-            draft.write_text(text)
-            os.replace(draft, self.path)
+            write_whole(self.path, text)
         except OSError as error:
             logger.warning("cannot keep the record {}: {}", self.path, error.strerror)
             return

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from natix_miner.atomic import write_whole
 from natix_miner.training.network import PatchNetwork, fused
 
 INPUT, OUTPUTS = "pixels", ("logit", "patch_logits")
@@ -62,4 +63,4 @@ def save_onnx(network: PatchNetwork, path: Path) -> str:
 
 def save_description(path: Path, description: dict[str, Any]) -> None:
     """Write the JSON that goes with the weights, keys in their order."""
-    path.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(description, indent=2) + "\n")

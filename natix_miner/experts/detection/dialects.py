@@ -6,6 +6,7 @@ A dialect encodes the phrases when it is made, and is then called with pictures.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol
 
@@ -34,7 +35,7 @@ class Asking(Protocol):
     def template(self) -> str: ...
 
 
-class Dialect:
+class Dialect(ABC):
     """One kind of model, asked for `phrases`."""
 
     #: The part of the model that does most of the work, where it is not called as a whole.
@@ -46,9 +47,9 @@ class Dialect:
         self.model, self.processor = loaded.model, loaded.processor
         self.phrases, self.asking, self.placement = phrases, asking, placement
 
+    @abstractmethod
     def __call__(self, pictures: Pictures) -> list[Detections]:
         """Objects in each picture, of any sizes, in its pixels, above the threshold."""
-        raise NotImplementedError
 
     def pixels(self, pictures: Pictures) -> dict[str, Any]:
         """What the model's own image processor makes of pictures, where the model runs."""

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from natix_miner.atomic import write_whole
 from natix_miner.errors import QuerySourceError
 from natix_miner.experts.detection.rule import Found
 
@@ -47,7 +48,7 @@ def read_samples(path: Path) -> list[Sample]:
 
 def write_samples(samples: Sequence[Sample], path: Path) -> None:
     """The same, the other way round."""
-    path.write_text("".join(_line(sample) + "\n" for sample in samples), encoding="utf-8")
+    write_whole(path, "".join(_line(sample) + "\n" for sample in samples))
 
 
 def digest_of_samples(samples: Sequence[Sample]) -> str:

@@ -7,13 +7,13 @@ the old index or the new one, never half of each.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
+from natix_miner.atomic import write_whole
 from natix_miner.errors import MissingExtraError, ModelError
 from natix_miner.experts.memory.card import IndexCard
 from natix_miner.experts.memory.index import Index, Scale
@@ -44,8 +44,8 @@ def save_index(index: Index, folder: Path) -> IndexCard:
     card = index.card.model_copy(update={"vectors": name, "vectors_sha256": digest})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / name, data)
-        _replace(folder / CARD, (card.model_dump_json(indent=1) + "\n").encode())
+        write_whole(folder / name, data)
+        write_whole(folder / CARD, (card.model_dump_json(indent=1) + "\n").encode())
         for older in folder.glob("vectors-*.safetensors"):
             if older.name != name:
                 older.unlink(missing_ok=True)
@@ -135,12 +135,3 @@ def _safetensors() -> Any:
             "the index of labelled pictures needs safetensors: pip install 'natix-miner[memory]'"
         ) from error
     return safetensors.numpy
-
-
-def _replace(path: Path, data: bytes) -> None:
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        half.write_bytes(data)
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)

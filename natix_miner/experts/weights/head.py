@@ -18,7 +18,6 @@ exactly, and the key's bias drops out of the softmax: there is nothing else to s
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from natix_miner.atomic import write_whole
 from natix_miner.errors import MissingExtraError, ModelError
 
 FORMAT, FORMAT_VERSION = "natix-miner/head", "1"
@@ -89,9 +89,7 @@ class Head:
             "dimension": str(self.dimension),
             "backbone": self.backbone,
         }
-        half = path.with_name(f".{path.name}.half")
-        half.write_bytes(save(self._tensors(), metadata))
-        os.replace(half, path)
+        write_whole(path, save(self._tensors(), metadata))
 
     def _tensors(self) -> dict[str, Floats]:
         held = {"mean": self.mean, "std": self.std, "weight": self.weight, "bias": self.bias}

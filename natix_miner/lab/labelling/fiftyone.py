@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from natix_miner.atomic import write_whole
 from natix_miner.cascade.trace import Trace
 from natix_miner.errors import JournalError
 from natix_miner.journal import Filter, Journal, JournalEntry, newest_by_source
@@ -128,7 +129,7 @@ def _boxes(trace: Trace, classes: dict[str, int]) -> Iterable[dict[str, Any]]:
 
 def _dump(path: Path, classes: tuple[str, ...], labels: dict[str, Any]) -> None:
     document = {"classes": list(classes), "labels": labels}
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(document, indent=1) + "\n")
 
 
 def _file_name(source: str, sources: Iterable[str]) -> str:

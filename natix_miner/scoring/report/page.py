@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from natix_miner.atomic import write_whole
 from natix_miner.errors import ConfigurationError
 from natix_miner.scoring.gallery import GALLERY_SIZE, UNSURE_SIZE, gallery_of
 from natix_miner.scoring.report.cards import cards_of
@@ -52,14 +51,9 @@ def write_report(
         experts=experts,
         seed=seed,
     )
-    half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half.write_text(text, encoding="utf-8")
-        half.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            half.unlink()
         raise ConfigurationError(
             f"the report {path} cannot be written ({error.strerror}): name another folder"
         ) from error

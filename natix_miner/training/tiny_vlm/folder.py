@@ -10,6 +10,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from transformers import Qwen3VLForConditionalGeneration
 
+from natix_miner.atomic import write_whole
 from natix_miner.training.tiny_vlm.architecture import (
     LARGEST,
     MERGE,
@@ -50,11 +51,11 @@ def write_folder(model: Qwen3VLForConditionalGeneration, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config = make_config()
     config.architectures = ["Qwen3VLForConditionalGeneration"]
-    _write(folder / "config.json", config.to_json_string(use_diff=False))
+    write_whole(folder / "config.json", config.to_json_string(use_diff=False))
     for name, content in _descriptions(config).items():
-        _write(folder / name, json.dumps(content, indent=2) + "\n")
-    _write(folder / "tokenizer.json", make_tokenizer().to_str(pretty=False))
-    _write(folder / "chat_template.jinja", CHAT_TEMPLATE)
+        write_whole(folder / name, json.dumps(content, indent=2) + "\n")
+    write_whole(folder / "tokenizer.json", make_tokenizer().to_str(pretty=False))
+    write_whole(folder / "chat_template.jinja", CHAT_TEMPLATE)
     save_weights(model, folder / WEIGHTS)
 
 
@@ -124,9 +125,3 @@ def _descriptions(config: Any) -> dict[str, dict[str, Any]]:
             "clean_up_tokenization_spaces": False,
         },
     }
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
