@@ -7,19 +7,19 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from natix_miner.assembly import build_judge
-from natix_miner.cascade import Trace, Verdict
-from natix_miner.cascade.trace import ExpertTrace
 from natix_miner.cli.options import DEFAULT_PROFILE, ProfileOption
-from natix_miner.judge import Judge
-from natix_miner.profile import Profile, load_profile
-from natix_miner.query import Query
+
+if TYPE_CHECKING:
+    from natix_miner.cascade import Trace, Verdict
+    from natix_miner.cascade.trace import ExpertTrace
+    from natix_miner.judge import Judge
+    from natix_miner.profile import Profile
 
 #: Columns of the table where no terminal says how wide it is.
 PIPED_WIDTH = 140
@@ -40,16 +40,26 @@ def judge(
 ) -> None:
     """Is there roadwork in these pictures?
 
+    The judge of the miner says how probable it is, what each expert saw, and how long it took.
+    No chain is asked and no journal is written.
+
     Exit code 0: all judged. 2: at least one is not a picture (the others are judged all the same).
     1: a picture was judged but no expert had a usable opinion.
+
+    Example: natix-miner judge street.jpg --json
     """
+    from natix_miner.profile import load_profile
+
     raise typer.Exit(asyncio.run(_judge_all(pictures, load_profile(profile), as_json, save_views)))
 
 
 async def _judge_all(
     paths: list[Path], profile: Profile, as_json: bool, save_views: Path | None
 ) -> int:
-    errors = Console(stderr=True)
+    from natix_miner.assembly import build_judge
+    from natix_miner.query import Query
+
+    errors = Console(stderr=True, soft_wrap=True)
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     the_judge = build_judge(profile, wait_for_servers=math.inf)
     code = 0
