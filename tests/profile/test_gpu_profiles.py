@@ -171,6 +171,7 @@ async def test_every_expert_of_a_shipped_profile_judges(source, swapped):
         ("baseline", set(), 0),
         ("embedded", set(), 0),
         ("embedded-vlm", set(), 1),
+        ("remote-vlm", set(), 2),
         ("detectors-cpu", {"zero-shot", "transformers-detector"}, 0),
         ("gpu-24g", {"zero-shot", "transformers-detector"}, 2),
         ("gpu-80g", {"zero-shot", "transformers-detector", "depth", "open-vocabulary"}, 3),

@@ -14,6 +14,7 @@ from natix_miner.serving.check import NamedCommand, check_commands, interpreter_
 from natix_miner.serving.command import command_of
 from natix_miner.serving.flags import GONE
 from natix_miner.serving.settings import EngineArguments
+from tests.scripts.deployed import chart_words, compose_words
 
 ROOT = Path(__file__).parents[2]
 TINY = str(ROOT / "models" / "tiny-vlm")
@@ -118,6 +119,8 @@ def checked(vllm_installed):
             environment={"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"},
         ),
         command("longer, and not", {"max_model_len": 10**4}),
+        NamedCommand("compose file", tuple(compose_words()), model_folder=False, gpus=True),
+        NamedCommand("helm chart", tuple(chart_words()), model_folder=False, gpus=True),
     ]
     version, results = check_commands(commands, interpreter_of(vllm_installed))
     assert version.startswith("0.")
@@ -149,6 +152,10 @@ class TestOnVllm:
     def test_of_every_setting_at_once(self, checked):
         assert set(EVERY) == set(EngineArguments.model_fields) - {"extra"}
         assert checked["every"].finding == "ok", checked["every"].said
+
+    @pytest.mark.parametrize("where", ["compose file", "helm chart"])
+    def test_of_the_commands_in_the_files_for_deployment(self, checked, where):
+        assert checked[where].finding == "ok", checked[where].said
 
     def test_of_what_this_machine_cannot_have(self, checked):
         here, elsewhere = checked["needs a GPU"], checked["needs a GPU elsewhere"]
