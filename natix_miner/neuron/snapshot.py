@@ -15,7 +15,8 @@ from natix_miner.errors import SnapshotError
 @dataclass(frozen=True, slots=True)
 class Neuron:
     """One UID. `stake` in alpha, `incentive` in [0, 1], `emission` in alpha per tempo; `ip` is
-    "0.0.0.0" and `port` 0 when it serves no axon."""
+    "0.0.0.0" and `port` 0 when it serves no axon; `last_update` is the block at which it set
+    weights last, None when that is not told."""
 
     uid: int
     hotkey: str
@@ -25,15 +26,19 @@ class Neuron:
     port: int
     incentive: float
     emission: float
+    last_update: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ChainSnapshot:
-    """All neurons of one subnet at one block. Never changes; a newer one takes its place."""
+    """All neurons of one subnet at one block. Never changes; a newer one takes its place.
+
+    `time` is the block's own time in unix seconds, None when nobody asked for it."""
 
     netuid: int
     block: int
     neurons: tuple[Neuron, ...]
+    time: float | None = None
     _by_hotkey: dict[str, Neuron] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,13 +61,15 @@ class _NeuronRow(BaseModel):
     port: int = Field(default=0, ge=0, le=65535)
     incentive: float = 0.0
     emission: float = 0.0
+    last_update: int | None = Field(default=None, ge=0)
 
 
 class _SnapshotFile(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     netuid: int = Field(ge=0)
     block: int = Field(ge=0)
+    time: float | None = Field(default=None, ge=0)
     neurons: list[_NeuronRow]
 
 
@@ -85,7 +92,7 @@ def read_snapshot(path: Path) -> ChainSnapshot:
             " and neurons (uid, hotkey, stake, validator_permit, ip, port, incentive, emission)"
         ) from None
     neurons = tuple(Neuron(**row.model_dump()) for row in parsed.neurons)
-    return ChainSnapshot(netuid=parsed.netuid, block=parsed.block, neurons=neurons)
+    return ChainSnapshot(parsed.netuid, parsed.block, neurons, parsed.time)
 
 
 def write_snapshot(snapshot: ChainSnapshot, path: Path) -> None:
@@ -94,6 +101,7 @@ def write_snapshot(snapshot: ChainSnapshot, path: Path) -> None:
     document = {
         "netuid": snapshot.netuid,
         "block": snapshot.block,
+        "time": snapshot.time,
         "neurons": [asdict(neuron) for neuron in snapshot.neurons],
     }
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")

@@ -7,7 +7,7 @@ next fetch takes the next endpoint."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -83,6 +83,7 @@ def _neuron(row: Any) -> Neuron:
         port=int(axon.port) if axon else 0,
         incentive=float(row.incentive),
         emission=float(row.emission),
+        last_update=int(row.last_update),
     )
 
 
@@ -92,7 +93,7 @@ async def _bounded(
     """The outcome of `work` as a value or as a ChainError: the SDK and the layers below it raise
     dozens of types, none of which may end the chain thread, so the task's end is looked at instead
     of catching by type."""
-    task = asyncio.ensure_future(_connected(endpoint, work))
+    task = _looked_at(_connected(endpoint, work))
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if not done:
         task.cancel()
@@ -116,4 +117,12 @@ async def _connected(endpoint: str, work: Callable[[Any], Awaitable[Result]]) ->
         await subtensor.initialize()
         return await work(subtensor)
     finally:
-        await asyncio.wait({asyncio.ensure_future(subtensor.close())}, timeout=_CLOSE_SECONDS)
+        await asyncio.wait({_looked_at(subtensor.close())}, timeout=_CLOSE_SECONDS)
+
+
+def _looked_at(work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+    """A task whose failure nobody has to look at: asyncio logs a traceback for every other one that
+    fails after it was given up."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    return task

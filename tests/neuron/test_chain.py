@@ -45,6 +45,7 @@ def test_rows_of_the_sdk_become_neurons():
             "validator_permit": True,
             "incentive": 0.5,
             "emission": 0.25,
+            "last_update": 60,
             "axon_info": axon,
         }
         return dataclasses.replace(plain, **{**values, **changes})
@@ -64,8 +65,8 @@ def test_rows_of_the_sdk_become_neurons():
         72,
         77,
         (
-            Neuron(0, "5h0", 12.5, True, "1.2.3.4", 8091, 0.5, 0.25),
-            Neuron(1, "5h1", 12.5, False, "0.0.0.0", 0, 0.5, 0.25),
+            Neuron(0, "5h0", 12.5, True, "1.2.3.4", 8091, 0.5, 0.25, 60),
+            Neuron(1, "5h1", 12.5, False, "0.0.0.0", 0, 0.5, 0.25, 60),
         ),
     )
     with pytest.raises(ChainError, match="subnet 71 has no neurons"):
