@@ -24,7 +24,11 @@
     |-- FittedFileError           a fitted consensus file is unreadable or does not match
     |-- FittingError              votes from which nothing can be fitted, compared or replayed
     |-- JournalError              the journal cannot be opened, read or migrated
+    |-- WatchingError             a running miner cannot be asked how it is, or costs not told
     |-- QuerySourceError          saved queries for scoring cannot be read
+    |-- RegistrationError         registering or publishing is not possible like this
+    |   |-- NatixServerError      the NATIX server was not reached, or did not answer as described
+    |   `-- PublishingError       a folder that may not go to the model hub, or the hub refused it
     `-- NeuronError               the miner cannot start or go on
         |-- WalletError
         |-- AddressError          a host, port or external address is unusable
@@ -159,8 +163,35 @@ class JournalError(NatixMinerError):
     """The journal cannot be opened, read, migrated or exported."""
 
 
+class WatchingError(NatixMinerError):
+    """A running miner's metrics cannot be read, or costs cannot be worked out."""
+
+
 class QuerySourceError(NatixMinerError):
     """Saved queries cannot be read."""
+
+
+class RegistrationError(NatixMinerError):
+    """Registering or publishing is not possible like this; nothing was sent unless it says so."""
+
+
+class NatixServerError(RegistrationError):
+    """The NATIX application server was not reached, or did not answer as described.
+
+    `reason` is a short fixed word: refused, tls, network, timeout, redirect, http-status, not-json,
+    too-large, shape. `status` is the HTTP status (0: there was none). `sent`: whether the server
+    may have the request all the same.
+    """
+
+    def __init__(self, message: str, reason: str, *, status: int = 0, sent: bool = True) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.status = status
+        self.sent = sent
+
+
+class PublishingError(RegistrationError):
+    """A folder that may not go to the model hub, or a hub that did not take it."""
 
 
 class NeuronError(NatixMinerError):
@@ -183,13 +214,17 @@ class RefusedRequestError(NeuronError):
     """A request to the axon is turned away.
 
     `status` is the HTTP status, `reason` a short fixed word for counters; the message goes to the
-    sender and holds nothing that he did not send himself.
+    sender and holds nothing that he did not send himself. `retry_seconds`: when it is worth asking
+    again, where that is known.
     """
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(
+        self, status: int, reason: str, message: str, retry_seconds: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.retry_seconds = retry_seconds
 
 
 class ChainError(NeuronError):
