@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from natix_miner.cascade import NO_ANSWER, Verdict
 from natix_miner.cascade.cascade import OUT_OF_TIME, Cascade
@@ -15,6 +15,7 @@ from natix_miner.clock import SYSTEM_CLOCK, Clock
 from natix_miner.consensus import Consensus, DriftWatch, Standing
 from natix_miner.errors import PictureError
 from natix_miner.experts import Expert
+from natix_miner.experts.in_process import InProcessExpert
 from natix_miner.images import Frame, decode_picture
 from natix_miner.query import REHEARSAL, Query
 from natix_miner.sections import PictureLimits
@@ -100,6 +101,19 @@ class SwapsConsensus(JudgeLike, Protocol):
         ...
 
 
+@runtime_checkable
+class Transparent(Protocol):
+    """A judge that lets one look at its experts' breakers and batches, from any thread."""
+
+    def asked(self) -> Mapping[str, bool]:
+        """Whether each expert is asked at present (its breaker is closed)."""
+        ...
+
+    def batch_sizes(self) -> Mapping[str, Mapping[int, int]]:
+        """How many batches of which size each expert that forms batches has run."""
+        ...
+
+
 class Judge:
     """Decodes pictures in worker threads and runs the cascade on the event loop it is started on.
 
@@ -156,6 +170,18 @@ class Judge:
         from any thread."""
         drift = self.cascade.drift
         return drift.standings if drift else {}
+
+    def asked(self) -> Mapping[str, bool]:
+        """Whether each expert is asked at present; may be called from any thread."""
+        return self.cascade.asked()
+
+    def batch_sizes(self) -> Mapping[str, Mapping[int, int]]:
+        """How many batches of which size each in-process expert has run; from any thread."""
+        return {
+            expert.name: expert.batch_sizes()
+            for expert in self.experts
+            if isinstance(expert, InProcessExpert)
+        }
 
     async def judge(self, query: Query) -> Verdict:
         """The verdict; a bad picture gives one without a probability and with `error` set."""
@@ -283,6 +309,14 @@ class JudgeThread:
     def standings(self) -> Mapping[str, Standing]:
         """How the experts stand against the fit; may be called from any thread."""
         return self._judge.standings()
+
+    def asked(self) -> Mapping[str, bool]:
+        """Whether each expert is asked at present; empty when the judge does not tell."""
+        return self._judge.asked() if isinstance(self._judge, Transparent) else {}
+
+    def batch_sizes(self) -> Mapping[str, Mapping[int, int]]:
+        """How many batches of which size each expert has run; empty when it is not told."""
+        return self._judge.batch_sizes() if isinstance(self._judge, Transparent) else {}
 
     async def close(self) -> None:
         """Close the judge and end the thread; may be called twice."""

@@ -8,7 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 
 class Section(BaseModel):
@@ -58,6 +66,11 @@ class NeuronLimits(Section):
     drain_seconds: PositiveFloat = 10.0
     max_in_flight: PositiveInt = 2000
     max_in_flight_per_hotkey: PositiveInt = 1024
+    #: Queries of one hotkey that are let in, over any longer time; 0 for as many as come. A
+    #: validator sends a few a minute, and one that tests its miners a few a second.
+    max_per_minute_per_hotkey: NonNegativeFloat = 600.0
+    #: So many may come at once before that pace binds.
+    burst_per_hotkey: PositiveInt = 300
     #: Bodies held in memory at the same time, all senders together.
     max_in_flight_megabytes: PositiveFloat = 256.0
     #: A request's headers, and every pause between requests on a connection that sends something.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 
 from natix_miner.breaker import Breaker
 from natix_miner.clock import Clock, Deadline
 from natix_miner.errors import UnavailableError
 from natix_miner.experts import Expert, Look, Opinion, Status
+from natix_miner.experts.calls import Call, collecting
+from natix_miner.experts.opinion import ServerCall
 from natix_miner.images import Frame
 
 #: Keeps tasks of experts that ignore cancellation referenced until they end by themselves.
@@ -38,7 +41,8 @@ async def ask(
     started = clock.monotonic()
     limit = min(timeout_seconds, deadline.remaining())
     due = deadline.at_most(timeout_seconds)
-    task = asyncio.create_task(expert.consider(frame, heard, due), name=f"look-{expert.name}")
+    with collecting(clock) as calls:
+        task = asyncio.create_task(expert.consider(frame, heard, due), name=f"look-{expert.name}")
     try:
         await asyncio.wait({task}, timeout=max(0.0, limit))
     except asyncio.CancelledError:
@@ -46,6 +50,7 @@ async def ask(
         breaker.undecided()
         raise
     opinion = _opinion(expert, task, limit, clock.monotonic() - started)
+    opinion = _with_calls(opinion, calls.so_far(), started)
     if opinion.status is Status.OK:
         breaker.succeeded()
     elif opinion.status is Status.SKIPPED or (
@@ -56,6 +61,15 @@ async def ask(
     else:
         breaker.failed()
     return opinion
+
+
+def _with_calls(opinion: Opinion, calls: tuple[Call, ...], started: float) -> Opinion:
+    if not calls:
+        return opinion
+    told = (
+        ServerCall(call.server, call.began - started, call.seconds, call.outcome) for call in calls
+    )
+    return replace(opinion, calls=tuple(told))
 
 
 def _opinion(expert: Expert, task: asyncio.Task[Look], limit: float, seconds: float) -> Opinion:

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from natix_miner.breaker import BreakerState
 from natix_miner.cascade.asking import ask
 from natix_miner.cascade.level import Level
-from natix_miner.cascade.trace import Answer, EvidenceTrace, ExpertTrace, LevelTrace
+from natix_miner.cascade.trace import Answer, CallTrace, EvidenceTrace, ExpertTrace, LevelTrace
 from natix_miner.cascade.verdict import NO_ANSWER
 from natix_miner.clock import SYSTEM_CLOCK, Clock, Deadline
 from natix_miner.consensus import (
@@ -59,6 +60,16 @@ class Cascade:
         self.drift = drift
         self._reserve = reserve_seconds
         self._clock = clock
+
+    def asked(self) -> Mapping[str, bool]:
+        """Whether each expert is asked at present: every breaker that watches it is closed. May be
+        called from any thread."""
+        found: dict[str, bool] = {}
+        for level in self.levels:
+            for seat in level.seats:
+                closed = seat.breaker.state is BreakerState.CLOSED
+                found[seat.expert.name] = closed and found.get(seat.expert.name, True)
+        return found
 
     async def run(self, frame: Frame, deadline: Deadline, *, counts: bool = True) -> Outcome:
         """Judge one frame; always returns, at the latest when the deadline is reached.
@@ -192,6 +203,15 @@ def _entered(
                         what=seen.what, score=seen.score, box=seen.box, outline=seen.outline
                     )
                     for seen in opinion.evidence
+                ),
+                calls=tuple(
+                    CallTrace(
+                        server=call.server,
+                        after_ms=call.after * 1000.0,
+                        ms=call.seconds * 1000.0,
+                        outcome=call.outcome,
+                    )
+                    for call in opinion.calls
                 ),
             )
         )

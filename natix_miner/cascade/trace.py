@@ -72,6 +72,15 @@ class EvidenceTrace(_Part):
     outline: tuple[tuple[float, float], ...] = ()
 
 
+class CallTrace(_Part):
+    """One question that an expert put to a server."""
+
+    server: str
+    after_ms: float  # from when the expert was asked
+    ms: float
+    outcome: str  # ok, failed, timed-out, cut-off (the expert's own time was up first)
+
+
 class ExpertTrace(_Part):
     """One expert asked in one level."""
 
@@ -88,6 +97,7 @@ class ExpertTrace(_Part):
     by: str | None = None  # the server that answered, where one was asked
     conditions: dict[str, float] = {}  # of the frame, each in [0, 1], from experts that tell them
     reliability: float = 1.0  # below 1 while the expert drifts from the fit
+    calls: tuple[CallTrace, ...] = ()  # of servers, in the order of their beginning
 
 
 class LevelTrace(_Part):

@@ -10,7 +10,9 @@ from rich.console import Console
 from natix_miner import __version__
 from natix_miner.cli import (
     compare,
+    cost,
     demo,
+    doctor,
     fit,
     journal,
     judge,
@@ -18,10 +20,13 @@ from natix_miner.cli import (
     memory,
     models,
     plan,
+    publish,
+    register,
     replay,
     run,
     score,
     serve,
+    status,
     trace,
 )
 from natix_miner.errors import NatixMinerError
@@ -47,6 +52,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode="markdown",
 )
 
 
@@ -62,19 +68,30 @@ def _options(
         False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
-    pass
+    import os
+
+    from natix_miner.neuron.secret_files import fill_in_secrets
+
+    fill_in_secrets(os.environ)
 
 
-app.command()(run.run)
+app.command(
+    epilog="Example: natix-miner run --wallet-name default --wallet-hotkey default --axon-port 8091"
+)(run.run)
 app.command()(judge.judge)
 app.command()(score.score)
 app.command()(fit.fit)
 app.command()(compare.compare)
 app.command()(trace.trace)
 app.command()(demo.demo)
+app.command()(doctor.doctor)
 app.command()(plan.plan)
 app.command()(replay.replay)
 app.command()(label.label)
+app.command()(status.status)
+app.command()(cost.cost)
+app.command()(publish.publish)
+app.add_typer(register.app, name="register")
 app.add_typer(journal.app, name="journal")
 app.add_typer(serve.app, name="serve")
 app.add_typer(models.app, name="models")

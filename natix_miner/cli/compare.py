@@ -51,7 +51,10 @@ def compare(
 ) -> None:
     """Is B better than A? Reward, errors and time on the same queries, and what changed sides.
 
-    Exit code 0: compared, whatever came out. 2: the two cannot be compared.
+    Both are read, neither is changed. Exit code 0: compared, whatever came out. 2: the two cannot
+    be compared.
+
+    Example: natix-miner compare out/score-a out/score-b
     """
     from natix_miner.lab.compare import compare as compared
 

@@ -23,8 +23,11 @@ def demo(
 ) -> None:
     """Start a real miner, ask it the bundled queries through a signed dendrite, score the answers.
 
-    Exit code 0: every query was answered in time and no process is left. 1: not so. 2: it could not
-    be started.
+    All of it stays on this machine: no chain is asked, and the wallets are made for it and thrown
+    away. Exit code 0: every query was answered in time and no process is left. 1: not so. 2: it
+    could not be started.
+
+    Example: natix-miner demo
     """
     from natix_miner.demo.demo import run_demo
 

@@ -93,8 +93,12 @@ def fit(
 ) -> None:
     """Learn calibrations and pool weights from labelled queries, and say which pool pays best.
 
+    No expert runs again, and a running miner takes the new file only when it is told to (SIGHUP).
+
     All figures are on held-out groups at the share of roadwork that validators ask. Exit code 0:
     fitted, though perhaps the default is kept. 2: the votes cannot be used; nothing is written.
+
+    Example: natix-miner fit out/journal/journal.sqlite3 --out models/mine/consensus.json
     """
     from natix_miner.cli.fit_routing import learn_beyond, show_beyond, write_beyond
     from natix_miner.consensus import save_fitted

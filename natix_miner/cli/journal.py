@@ -58,7 +58,14 @@ def export_command(
     force: Annotated[bool, typer.Option("--force", help="Replace OUT when it is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write queries, verdicts, traces, labels and pictures to one Parquet file."""
+    """Write queries, verdicts, traces, labels and pictures to one Parquet file.
+
+    The journal stays as it is, and a miner may go on writing it.
+
+    Exit code 0: written. 2: the journal cannot be read, or OUT is there already.
+
+    Example: natix-miner journal export out/journal/journal.sqlite3 queries.parquet --labelled
+    """
     from natix_miner.journal import Filter, export_parquet
 
     with _clear_errors():
@@ -86,7 +93,14 @@ def import_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put the entries of an export into a journal; entries it holds already are skipped."""
+    """Put the entries of an export into a journal; entries it holds already are skipped.
+
+    A miner may be writing it meanwhile.
+
+    Exit code 0: done. 2: one of the two cannot be used.
+
+    Example: natix-miner journal import all.sqlite3 queries.parquet --create
+    """
     from natix_miner.journal import import_parquet
     from natix_miner.journal.parquet import rows_in
 
@@ -109,7 +123,14 @@ def label_command(
     source: Annotated[str, typer.Option(help="Who says so.")] = "set",
     as_json: AsJson = False,
 ) -> None:
-    """Say what was true for one query; earlier labels are kept in the history."""
+    """Say what was true for one query; earlier labels are kept in the history.
+
+    A miner may be writing the journal meanwhile.
+
+    Exit code 0: labelled. 2: there is no such query, or more than one, or no journal.
+
+    Example: natix-miner journal label out/journal/journal.sqlite3 3f9a roadwork
+    """
     with _clear_errors(), _open(journal) as opened:
         entry = opened.set_label(query_id, _LABELS[truth], source)
     _tell(_summary(entry), f"{entry.id}: label {_WORDS[entry.label] or 'cleared'}", as_json)
@@ -127,7 +148,12 @@ def show_command(
     traces: Annotated[bool, typer.Option("--traces", help="With --json: whole traces.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The last entries, oldest of them first."""
+    """The last entries, oldest of them first.
+
+    Reads only, also while a miner writes. Exit code 0: shown. 2: the journal cannot be read.
+
+    Example: natix-miner journal show out/journal/journal.sqlite3 --last 50
+    """
     from natix_miner.journal import Filter
 
     with _clear_errors(), _open(journal) as opened:
@@ -145,7 +171,12 @@ def show_command(
 
 @app.command("info")
 def info_command(journal: JournalPath, as_json: AsJson = False) -> None:
-    """How much a journal holds, since when, from whom."""
+    """How much a journal holds, since when, from whom.
+
+    Reads only, also while a miner writes. Exit code 0: shown. 2: the journal cannot be read.
+
+    Example: natix-miner journal info out/journal/journal.sqlite3
+    """
     with _clear_errors(), _open(journal) as opened:
         counts = opened.counts()
     if as_json:
@@ -182,7 +213,15 @@ def prune_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove old entries and give the space back; labelled entries stay longest."""
+    """Remove old entries and give the space back; labelled entries stay longest.
+
+    What is removed is gone: export it first if it may be wanted. A running miner prunes by itself,
+    by its profile.
+
+    Exit code 0: done. 2: nothing was said of how much to keep, or the journal cannot be written.
+
+    Example: natix-miner journal prune out/journal/journal.sqlite3 --keep-days 14
+    """
     from natix_miner.journal import Retention
     from natix_miner.journal.retention import prune
 

@@ -70,7 +70,10 @@ def label(
     Keys: r, 1 or right for roadwork; n, 0 or left for none; s or space to skip; u or backspace to
     undo. Works beside a running miner; every answer is in the journal at once. Ctrl-C ends it; the
     next time it goes on where you were. With --compare, --export-csv, --import-csv or
-    --export-fiftyone no page is opened. Exit code 2 with one line says what was wrong.
+    --export-fiftyone no page is opened. The page is served to this machine only. Exit code 0:
+    ended. 2: one line says what was wrong.
+
+    Example: natix-miner label out/journal/journal.sqlite3
     """
     from natix_miner.cli import label_files as files
     from natix_miner.journal import Journal

@@ -69,7 +69,9 @@ def build_command(
 ) -> None:
     """Describe every labelled picture once and write the index. Beside a running miner, too.
 
-    Exit code 2: what was given cannot be read, or has no labels of both kinds.
+    Exit code 0: written. 2: what was given cannot be read, or has no labels of both kinds.
+
+    Example: natix-miner memory build out/journal/journal.sqlite3 --out models/mine/memory
     """
     from natix_miner.cli.memory_sources import labelled_pictures
     from natix_miner.experts.family import Surroundings
@@ -108,7 +110,12 @@ def show_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an index.")],
     as_json: AsJson = False,
 ) -> None:
-    """What is in an index, and what it was made of."""
+    """What is in an index, and what it was made of.
+
+    Reads only. Exit code 0: shown. 2: the folder holds no index.
+
+    Example: natix-miner memory show models/mine/memory
+    """
     from natix_miner.experts.memory.storing import load_index
 
     document = _document(load_index(folder).card, folder)

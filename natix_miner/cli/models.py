@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="models",
-    help="The checked list of models: list, show, fetch, verify.",
     invoke_without_command=True,
 )
 
@@ -48,7 +47,14 @@ def list_command(
     catalogue: CataloguePath = DEFAULT_CATALOGUE,
     as_json: AsJson = False,
 ) -> None:
-    """Every model that the plans name and what there is in its place."""
+    """The checked list of models: list, show, fetch, verify.
+
+    Without a subcommand the list is shown: what exists, how large it is, by which terms, what loads
+    it. No server is asked for that. Exit code 0: shown. 2: the list cannot be read, or options
+    contradict each other.
+
+    Example: natix-miner models --kind detector --exists
+    """
     if context.invoked_subcommand is not None:
         return
     from natix_miner.catalogue import KINDS
@@ -85,7 +91,13 @@ def show_command(
     catalogue: CataloguePath = DEFAULT_CATALOGUE,
     as_json: AsJson = False,
 ) -> None:
-    """All that is known of one model."""
+    """All that is known of one model: sizes, terms, traps, what loads it.
+
+    Read off the list only, no server is asked. Exit code 0: shown. 2: the list cannot be read, or
+    has no such model.
+
+    Example: natix-miner models show siglip2-so400m
+    """
     found = _load(catalogue)
     row, _ = found.row(key)
     document = _document(found, row)
@@ -118,7 +130,10 @@ def fetch_command(
 ) -> None:
     """Download a checkpoint, check every file by the hub's digests, list them in the folder.
 
-    The same command goes on where it was interrupted. Exit code 2: refused, or not to be had.
+    The same command goes on where it was interrupted. Pickled weights and code of the repository
+    are left out unless asked for. Exit code 0: fetched. 2: refused, or not to be had.
+
+    Example: natix-miner models fetch qwen3-vl-8b
     """
     from natix_miner.catalogue.fetch import Permissions, fetch
     from natix_miner.catalogue.hub import HuggingFaceHub
@@ -159,7 +174,13 @@ def verify_command(
     catalogue: CataloguePath = DEFAULT_CATALOGUE,
     as_json: AsJson = False,
 ) -> None:
-    """Hash a fetched model anew. Exit code 0: as fetched. 1: files missing or changed."""
+    """Hash a fetched model anew.
+
+    No network is needed, and nothing is mended. Exit code 0: as fetched. 1: files missing or
+    changed. 2: it cannot be looked at.
+
+    Example: natix-miner models verify qwen3-vl-8b
+    """
     from natix_miner.catalogue.manifest import verify
 
     entry = _load(catalogue).entry(key)

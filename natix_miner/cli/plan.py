@@ -50,8 +50,12 @@ def plan(
 ) -> None:
     """What sits on which GPU, what is left, why it does not fit and what would.
 
+    Nothing is started, unless --load asks for it.
+
     Exit code 0: it fits. 1: it does not. 2: profile or catalogue cannot be read, or (with --load)
     its models' terms are not accepted.
+
+    Example: natix-miner plan configs/dual-80g.yaml --gpus 80,80
     """
     from natix_miner.catalogue import load_catalogue
     from natix_miner.cli.plan_load import documents, load_all, show_loaded

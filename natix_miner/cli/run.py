@@ -16,6 +16,7 @@ from natix_miner.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from natix_miner.neuron.miner import RunsJudge
+    from natix_miner.neuron.settings import RunSettings
     from natix_miner.profile import Profile
 
 
@@ -47,10 +48,16 @@ def run(
         str | None, typer.Option(help="Largest body of a request; the profile's by default.")
     ] = None,
     metrics_port: Annotated[
-        str | None, typer.Option(help="Serve Prometheus metrics on 127.0.0.1 at this port.")
+        str | None, typer.Option(help="Serve /metrics, /healthz and /readyz at this port.")
+    ] = None,
+    metrics_host: Annotated[
+        str | None, typer.Option(help="Address for them; 127.0.0.1 keeps them on this machine.")
     ] = None,
     journal: Annotated[
         Path | None, typer.Option(help="Journal file; the profile's by default.")
+    ] = None,
+    otlp_endpoint: Annotated[
+        str | None, typer.Option(help="Send spans of every query to this OTLP/HTTP collector.")
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error.")] = None,
     log_file: Annotated[Path | None, typer.Option(help="JSON log, rotated.")] = None,
@@ -84,12 +91,19 @@ def serve(
 
     Raises NatixMinerError when it cannot start.
     """
-    from natix_miner.neuron.logging import set_up_logs
-    from natix_miner.neuron.settings import resolve_settings
+    from natix_miner.neuron.logging import hide_in_logs, set_up_logs
+    from natix_miner.neuron.ready_signal import ReadySignal
+    from natix_miner.neuron.secret_files import fill_in_secrets
+    from natix_miner.neuron.settings import read_env_file, resolve_settings
     from natix_miner.neuron.wallet import open_wallet
     from natix_miner.profile import load_profile
 
+    supervisor = ReadySignal.take(os.environ)
     settings = resolve_settings(flags, os.environ, env_file)
+    fill_in_secrets(os.environ, read_env_file(env_file) if env_file is not None else None)
+    hide_in_logs(_secrets(settings))
+    # The journal holds pictures: what this process writes is for its own user.
+    os.umask(0o077)
     try:
         set_up_logs(settings.log_level, settings.log_file)
     except OSError as error:
@@ -115,14 +129,35 @@ def serve(
 
         judge = (make_judge or _judge_of)(profile)
         rng = random.Random(os.urandom(8))
-        miner = Miner(settings, profile, keys, judge, SYSTEM_CLOCK, rng, say=_say)
+
+        def say(line: str) -> None:
+            print(line, flush=True)
+            supervisor.ready(line)
+
+        stopping = supervisor.stopping
+        miner = Miner(settings, profile, keys, judge, SYSTEM_CLOCK, rng, say, stopping)
         listen_to_signals(miner, exit_at_once=os._exit)
-        await miner.run()
+        beating = asyncio.ensure_future(supervisor.keep_beating())
+        try:
+            await miner.run()
+        finally:
+            beating.cancel()
+            supervisor.close()
         logger.info("stopped")
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main())
     return 0
+
+
+def _secrets(settings: RunSettings) -> set[str]:
+    from natix_miner.neuron.hiding import secrets_in, secrets_in_address
+
+    found = secrets_in(os.environ)
+    for addresses in (settings.chain_endpoint, settings.otlp_endpoint):
+        for address in (addresses or "").split(","):
+            found |= secrets_in_address(address.strip())
+    return found
 
 
 def _judge_of(profile: Profile) -> RunsJudge:
@@ -131,10 +166,6 @@ def _judge_of(profile: Profile) -> RunsJudge:
     from natix_miner.neuron.reload import tell_drift
 
     return JudgeThread(build_judge(profile, on_drift=tell_drift))
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def loop_factory() -> Any:

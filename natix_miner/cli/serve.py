@@ -73,6 +73,8 @@ def check(
     Every command goes through vLLM's own parser; where the model lies on this machine, vLLM's
     configuration is built too. Exit code 0: all pass. 1: a fault. 2: a profile cannot be read, or
     there is no vLLM to ask.
+
+    Example: natix-miner serve check configs/gpu-80g.yaml --show
     """
     paths = profiles or sorted(CONFIGS.glob("*.yaml"))
     if not paths:

@@ -51,7 +51,9 @@ def trace(
     """Tell how the answer to one query came about.
 
     Who asked, what the picture was like, what every expert said and added, the pooled value after
-    each level, and the time it took. Exit code 2: there is no such query.
+    each level, and the time it took. Exit code 0: told. 2: there is no such query.
+
+    Example: natix-miner trace 3f9a --journal out/journal/journal.sqlite3
     """
     from natix_miner.assembly import build_consensus
     from natix_miner.lab.story import tell

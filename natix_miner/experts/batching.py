@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -57,6 +58,7 @@ class MicroBatcher(Generic[Item, Result]):
         self._lock = threading.Lock()
         self._busy_since: float | None = None
         self._generation = 0
+        self._sizes: Counter[int] = Counter()
         self._closed = False
         self._start_worker()
 
@@ -64,6 +66,11 @@ class MicroBatcher(Generic[Item, Result]):
     def replacements(self) -> int:
         """How many hung workers have been replaced so far."""
         return self._generation - 1
+
+    def sizes(self) -> Mapping[int, int]:
+        """How many batches of which size have been begun so far; a copy, from any thread."""
+        with self._lock:
+            return dict(self._sizes)
 
     def submit(self, item: Item) -> Future[Result]:
         """Queue one item; raises ExpertError when closed or beyond repair."""
@@ -118,6 +125,8 @@ class MicroBatcher(Generic[Item, Result]):
                 return
             live = [(item, f) for item, f in batch if f.set_running_or_notify_cancel()]
             if live:
+                with self._lock:
+                    self._sizes[len(live)] += 1
                 self._busy_since = self._clock.monotonic()
                 self._finish(live)
                 if generation != self._generation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from natix_miner.clock import SYSTEM_CLOCK, Clock, Deadline
 from natix_miner.errors import ExpertError
@@ -47,6 +47,10 @@ class InProcessExpert(Expert):
 
     def _look(self, items: list[tuple[Frame, Deadline]]) -> Sequence[Look | Exception]:
         return self.look_within([frame for frame, _ in items], [due for _, due in items])
+
+    def batch_sizes(self) -> Mapping[int, int]:
+        """How many batches of which size it has run so far; may be called from any thread."""
+        return self._batcher.sizes() if self._batcher is not None else {}
 
     async def start(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self.load)

@@ -51,12 +51,23 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerCall:
+    """A question that an expert put to a server: it began `after` seconds after the expert was
+    asked, took `seconds`, and its `outcome` is ok, failed, timed-out or cut-off."""
+
+    server: str
+    after: float
+    seconds: float
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class Opinion:
     """One expert's answer as the consensus sees it.
 
     `probability` is set exactly when `status` is OK and the expert votes; `detail` says why it is
     not, or is the expert's own remark; `seconds` is the time from asking to answering; `trust`,
-    `by` and `conditions` as in `Look`.
+    `by` and `conditions` as in `Look`; `calls` are the servers it asked, however that ended.
     """
 
     expert: str
@@ -69,6 +80,7 @@ class Opinion:
     trust: float = 1.0
     by: str | None = None
     conditions: Mapping[str, float] = field(default_factory=dict)
+    calls: tuple[ServerCall, ...] = ()
 
     @property
     def usable(self) -> bool:

@@ -129,14 +129,8 @@ class JournalWriter:
         size = len(verdict.query.picture)
         with self._wake:
             waiting = len(self._queue)
-            if self._state != "running":
-                refused = "closed"
-            elif (
-                waiting + self._in_hand >= self._settings.queue
-                or self._queued_bytes + size > self._pacing.queue_bytes
-            ):
-                refused = "queue-full"
-            else:
+            refused = self._refusal(size)
+            if refused is None:
                 self._queue.append(verdict)
                 self._queued_bytes += size
                 if waiting == 0 or waiting + 1 == self._pacing.batch_rows:
@@ -144,6 +138,18 @@ class JournalWriter:
                 return True
         self._losses.add(refused, 1, f"{waiting} verdicts are waiting, the writer is {self._state}")
         return False
+
+    def refuses(self) -> str | None:
+        """Why a verdict would be refused now ("closed", "queue-full"), None when none would."""
+        with self._wake:
+            return self._refusal(0)
+
+    def _refusal(self, size: int) -> str | None:
+        if self._state != "running":
+            return "closed"
+        rows = len(self._queue) + self._in_hand
+        full = rows >= self._settings.queue or self._queued_bytes + size > self._pacing.queue_bytes
+        return "queue-full" if full else None
 
     def stats(self) -> WriterStats:
         """The counts as they stand."""

@@ -1,10 +1,10 @@
 """Who is let in, in which order the questions are asked, and how many may be inside.
 
 size -> headers -> signature and nonce window -> hotkey in the snapshot -> validator permit ->
-replay -> places. The body is not read before all of them are answered: whoever is not admitted
-costs one signature check, no memory and no parsing. Nothing is remembered or counted for a hotkey
-before its signature was verified, and the memory of nonces is open to permitted hotkeys only, so
-nobody can fill it with keys that he makes himself."""
+replay -> places -> pace. The body is not read before all of them are answered: whoever is not
+admitted costs one signature check, no memory and no parsing. Nothing is remembered or counted for a
+hotkey before its signature was verified, and the memory of nonces is open to permitted hotkeys
+only, so nobody can fill it with keys that he makes himself."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from natix_miner.errors import RefusedRequestError
+from natix_miner.neuron.rate import RateLimit
 from natix_miner.neuron.snapshot import ChainSnapshot
 from natix_miner.neuron.verify import SeenNonces, Verifier
 from natix_miner.neuron.wire import RequestHead
@@ -32,7 +33,10 @@ class AdmissionRules:
 
 
 class Admission:
-    """The doorkeeper. Lives on the axon's loop; not thread-safe."""
+    """The doorkeeper. Lives on the axon's loop; not thread-safe.
+
+    `rate` bounds the pace of each hotkey; None lets everybody be as quick as he likes.
+    """
 
     def __init__(
         self,
@@ -41,12 +45,14 @@ class Admission:
         seen: SeenNonces,
         snapshot: Callable[[], ChainSnapshot | None],
         rules: AdmissionRules,
+        rate: RateLimit | None = None,
     ) -> None:
         self._own_hotkey = own_hotkey
         self._verifier = verifier
         self._seen = seen
         self._snapshot = snapshot
         self.rules = rules
+        self._rate = rate
         self._inside: Counter[str] = Counter()
         self._held_bytes = 0
         #: Until the rehearsal is over, only our own hotkey is let in.
@@ -78,7 +84,7 @@ class Admission:
         """The verified hotkey of a request that may come in.
 
         Raises RefusedRequestError: 401 not verified, 403 not of this subnet or no permit, 429 too
-        many of one hotkey, 503 no room, no snapshot, not yet serving."""
+        many of one hotkey or too fast, 503 no room, no snapshot, not yet serving."""
         if head.content_type is not None and "json" not in head.content_type.lower():
             raise RefusedRequestError(415, "content-type", "send application/json")
         key = self._verifier.verify(head)
@@ -93,7 +99,19 @@ class Admission:
             raise RefusedRequestError(503, "full", "too many requests in flight")
         if self._inside[hotkey] >= self.rules.max_in_flight_per_hotkey:
             raise RefusedRequestError(429, "too-many", "too many requests of one hotkey in flight")
+        if not self.rehearsing and self._rate is not None:
+            self._check_pace(self._rate, hotkey)
         return hotkey
+
+    @staticmethod
+    def _check_pace(rate: RateLimit, hotkey: str) -> None:
+        # Last of all: what is refused for another reason, a replay by somebody else above all,
+        # takes nothing of this hotkey's share.
+        wait = rate.take(hotkey)
+        if wait > 0.0:
+            raise RefusedRequestError(
+                429, "rate", f"too many queries of one hotkey; wait {wait:.1f} s", wait
+            )
 
     def _check_registered(self, hotkey: str) -> None:
         snapshot = self._snapshot()

@@ -35,9 +35,10 @@ class AsksJudge(Protocol):
 class Answering:
     """The handler behind the transport (see `transport.Handler`).
 
-    Every verdict goes to the journal (`record`, None without one), to the metrics and into one log
-    line, whether its sender still waits or not; only rehearsals leave no mark. A judge that is
-    stuck or raises gives -1 with the reason, a picture that is none gives its PictureError."""
+    Every verdict goes to the journal (`record`, None without one), to the metrics, into one log
+    line and to `spans` where they are sent, whether its sender still waits or not; only rehearsals
+    leave no mark. A judge that is stuck or raises gives -1 with the reason, a picture that is none
+    gives its PictureError."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Answering:
         deadline_seconds: float,
         workers: Executor,
         grace_seconds: float = GRACE_SECONDS,
+        spans: Callable[[Trace], None] | None = None,
     ) -> None:
         self._judge = judge
         self._record = record
@@ -56,6 +58,7 @@ class Answering:
         self._seconds = deadline_seconds
         self._workers = workers
         self._grace = grace_seconds
+        self._spans = spans
         self._give_up = asyncio.Event()
 
     def give_up(self) -> None:
@@ -125,6 +128,8 @@ class Answering:
     def _tell(self, verdict: Verdict, seconds: float) -> None:
         if self._record is not None:
             self._record(verdict)  # counts and tells its losses itself
+        if self._spans is not None:
+            self._spans(verdict.trace)
         if verdict.error is None:
             self._metrics.answered(verdict, seconds)
         level = "INFO" if verdict.probability is not None else "WARNING"

@@ -96,6 +96,12 @@ class LeanAxon:
         """Host and port that it listens on."""
         return self._address
 
+    @property
+    def up(self) -> bool:
+        """Whether it accepts connections now."""
+        serving = self._serving
+        return self._server.started and serving is not None and not serving.done()
+
     async def start(self) -> None:
         """Serve; returns once connections are accepted."""
         self._serving = asyncio.create_task(self._server.serve([self._listener]), name="axon")

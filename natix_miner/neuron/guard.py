@@ -92,6 +92,16 @@ def guarded_protocol(
             else:
                 self._watch_dawdling()
 
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            # A request that was refused before its body was there: the rest of it may never come.
+            if (
+                not self.transport.is_closing()
+                and self.cycle.response_complete
+                and not self._between_requests()
+            ):
+                self._watch_dawdling()
+
         def connection_lost(self, exc: Exception | None) -> None:
             self._unwatch()
             super().connection_lost(exc)

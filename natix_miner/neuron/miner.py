@@ -18,6 +18,7 @@ from typing import Protocol
 
 from loguru import logger
 
+from natix_miner import __version__
 from natix_miner.cascade.verdict import NO_ANSWER
 from natix_miner.clock import Clock
 from natix_miner.journal import JournalWriter
@@ -28,7 +29,10 @@ from natix_miner.neuron.axon import LeanAxon, bind
 from natix_miner.neuron.chain import ChainWatch
 from natix_miner.neuron.chain_setup import start_chain
 from natix_miner.neuron.guard import raise_descriptor_limit
+from natix_miner.neuron.health import LOSS_SECONDS, Health, Phase
 from natix_miner.neuron.metrics import Metrics
+from natix_miner.neuron.otlp import SpanSender
+from natix_miner.neuron.rate import RateLimit
 from natix_miner.neuron.refusals import RefusalLog
 from natix_miner.neuron.rehearsal import rehearse
 from natix_miner.neuron.reload import ConsensusReload, TakesConsensus, tell_watch
@@ -40,6 +44,8 @@ from natix_miner.profile import Profile
 
 #: Seconds that the last steps of stopping are kept free of the drain time.
 _CLOSING_SECONDS = 2.5
+#: Seconds that spans have at the end to reach their collector.
+_SPANS_SECONDS = 1.0
 _MEGABYTE = 1_000_000
 
 
@@ -58,9 +64,18 @@ class RunsJudge(AsksJudge, TakesConsensus, Protocol):
         """How the servers are doing that its experts ask."""
         ...
 
+    def asked(self) -> Mapping[str, bool]:
+        """Whether each expert is asked at present."""
+        ...
+
+    def batch_sizes(self) -> Mapping[str, Mapping[int, int]]:
+        """How many batches of which size each expert has run."""
+        ...
+
 
 class Miner:
-    """One miner process. `say` prints the ready line; `rng` is for the jitter of retries."""
+    """One miner process. `say` prints the ready line, `on_drain` is called when it begins to refuse
+    new queries; `rng` is for the jitter of retries."""
 
     def __init__(
         self,
@@ -71,6 +86,7 @@ class Miner:
         clock: Clock,
         rng: random.Random,
         say: Callable[[str], None],
+        on_drain: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._profile = profile
@@ -80,7 +96,9 @@ class Miner:
         self._clock = clock
         self._rng = rng
         self._say = say
-        self._metrics = Metrics()
+        self._on_drain = on_drain
+        self._metrics = Metrics(profile.deadline_seconds, clock)
+        self._metrics.tell_build(__version__, profile.name, profile.digest)
         self._reload = ConsensusReload(profile, judge, self._metrics)
         self._stop = asyncio.Event()
 
@@ -113,23 +131,42 @@ class Miner:
     async def _start(self, closing: AsyncExitStack) -> tuple[LeanAxon, Admission, Answering]:
         settings, limits = self._settings, self._limits
         raise_descriptor_limit()
+        health = self._watch_health()
         listener = bind(settings.axon_host, settings.axon_port)
         closing.callback(listener.close)
         if settings.metrics_port is not None:
-            closing.callback(self._metrics.serve(settings.metrics_port))
+            from natix_miner.neuron.metrics.server import serve_watching
+
+            closing.callback(
+                serve_watching(
+                    settings.metrics_host,
+                    settings.metrics_port,
+                    self._metrics.registry,
+                    health,
+                    self._clock,
+                )
+            )
         chain = start_chain(
             settings, limits, self._keys, int(listener.getsockname()[1]), self._clock, self._rng
         )
         closing.callback(chain.stop, 0.5)
+        health.chain = chain
+        self._metrics.watch_chain(chain, self._keys.address)
+        spans = None
+        if settings.otlp_endpoint is not None:
+            sender = SpanSender(settings.otlp_endpoint, self._metrics.registry, self._clock)
+            closing.push_async_callback(asyncio.to_thread, sender.close, _SPANS_SECONDS)
+            spans = sender.record
         record = None
         if self._profile.journal.enabled:
             journal = self._open_journal()
             closing.push_async_callback(asyncio.to_thread, journal.close, _CLOSING_SECONDS / 2)
             record = journal.record
+            self._watch_journal(health, journal)
         closing.push_async_callback(self._close_judge)
-        self._metrics.watch_servers(self._judge.server_status)
-        self._metrics.watch_experts(self._judge.standings)
+        self._metrics.watch_judge(self._judge)
         await self._judge.start()
+        health.judge = self._judge
         tell_watch(self._profile, self._judge.standings())
 
         workers = ThreadPoolExecutor(2, thread_name_prefix="axon")
@@ -141,6 +178,7 @@ class Miner:
             self._clock,
             self._profile.deadline_seconds,
             workers,
+            spans=spans,
         )
         admission = self._admission(chain)
         app = AxonApp(
@@ -159,7 +197,8 @@ class Miner:
             head_seconds=limits.head_seconds,
             clock=self._clock,
         )
-        self._metrics.watch(chain.age_seconds, lambda: chain.uid, lambda: admission.in_flight)
+        self._metrics.watch_axon(lambda: admission.in_flight)
+        health.axon_up = lambda: axon.up
         admission.rehearsing = True
         await axon.start()
         closing.push_async_callback(axon.stop, 1.0)
@@ -172,8 +211,21 @@ class Miner:
         admission.rehearsing = False
         reloading = asyncio.ensure_future(self._reload.run())
         closing.callback(reloading.cancel)
+        health.phase = Phase.SERVING
         self._ready(axon, chain)
         return axon, admission, answering
+
+    def _watch_health(self) -> Health:
+        self._health = Health(asyncio.get_running_loop(), self._clock)
+        self._metrics.watch_ready(lambda: self._health.readiness().ready)
+        return self._health
+
+    def _watch_journal(self, health: Health, journal: JournalWriter) -> None:
+        def why_not() -> str | None:
+            return journal.refuses() or self._metrics.journal_loss_within(LOSS_SECONDS)
+
+        self._metrics.watch_journal(lambda: journal.stats().queued)
+        health.journal = why_not
 
     def _open_journal(self) -> JournalWriter:
         journal = self._profile.journal
@@ -198,6 +250,7 @@ class Miner:
                 max_in_flight_per_hotkey=limits.max_in_flight_per_hotkey,
                 require_permit=self._settings.force_validator_permit,
             ),
+            RateLimit(limits.max_per_minute_per_hotkey, limits.burst_per_hotkey, self._clock),
         )
 
     def _ready(self, axon: LeanAxon, chain: ChainWatch) -> None:
@@ -212,7 +265,9 @@ class Miner:
     async def _drain(self, axon: LeanAxon, admission: Admission, answering: Answering) -> None:
         patience = max(0.0, self._limits.drain_seconds - _CLOSING_SECONDS)
         logger.info("stopping: {} requests in flight, {:g} s", admission.in_flight, patience)
+        self._health.phase = Phase.DRAINING
         axon.refuse_new()
+        self._on_drain()
         give_up_at = self._clock.monotonic() + patience
         while admission.in_flight and self._clock.monotonic() < give_up_at:
             await asyncio.sleep(0.02)

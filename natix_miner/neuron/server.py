@@ -11,6 +11,7 @@ asked, and the picture is worth keeping), only the answer goes nowhere.
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Executor
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 from natix_miner.clock import Clock
 from natix_miner.errors import PictureError, RefusedRequestError
 from natix_miner.neuron.admission import Admission
+from natix_miner.neuron.guard import HEAD_BYTES
 from natix_miner.neuron.reply import AxonStamp, refusal_reply, success_reply
 from natix_miner.neuron.transport import Asked, Handler, Observer
 from natix_miner.neuron.wire import (
@@ -36,6 +38,8 @@ PROTOCOL_VERSION = 10_005_000
 #: Bodies up to this size are parsed on the loop: some 2 ms at most, a thread would cost about as
 #: much.
 INLINE_BYTES = 256 * 1024
+
+_TWO_LENGTHS = "two-lengths"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -96,6 +100,7 @@ class AxonApp:
         try:
             self._admission.check_open()
             self._check_route(scope)
+            _check_shape(scope)
             self._admission.check_announced_size(_content_length(scope))
             head = parse_head(scope["headers"])
             hotkey = self._admission.admit(head)
@@ -105,6 +110,10 @@ class AxonApp:
             self._observer.refused(error.status, error.reason, hotkey)
             status = error.status
             headers, body = self._refusal(status, str(error), arrived, head, scope)
+            if error.reason == _TWO_LENGTHS:
+                headers.append((b"connection", b"close"))
+            if error.retry_seconds is not None:
+                headers.append((b"retry-after", str(math.ceil(error.retry_seconds)).encode()))
         except PictureError as error:
             self._observer.picture_refused(error.reason, hotkey or "")
             status = 422
@@ -187,6 +196,20 @@ class AxonApp:
         nonce = int(self._clock.time() * 1e9)
         signature = self._signer.sign(f"{nonce}.{head.hotkey}.{own}.{self._uuid}")
         return AxonStamp(self._version, nonce, self._uuid, f"0x{signature.hex()}")
+
+
+def _check_shape(scope: Scope) -> None:
+    # The guard sees only headers that come in parts: one read may bring many times as much.
+    size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    if size > HEAD_BYTES:
+        raise RefusedRequestError(
+            431, "head-too-large", f"the headers are larger than {HEAD_BYTES} bytes"
+        )
+    # httptools refuses this by itself; h11 would go on with what follows, which may be smuggled.
+    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+        raise RefusedRequestError(
+            400, _TWO_LENGTHS, "send content-length or transfer-encoding, not both"
+        )
 
 
 def _content_length(scope: Scope) -> int | None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
 from natix_miner.errors import ConfigurationError
+from natix_miner.neuron.secret_files import value_of
 
 
 class RunSettings(BaseModel):
@@ -37,7 +38,9 @@ class RunSettings(BaseModel):
     force_validator_permit: bool = True
     max_body_megabytes: PositiveFloat | None = None
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    metrics_host: str = Field(default="127.0.0.1", min_length=1)
     journal: Path | None = None
+    otlp_endpoint: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_file: Path | None = Path("out/miner/miner.jsonl")
     state_dir: Path = Path("out/miner")
@@ -75,7 +78,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("force_validator_permit", ("BLACKLIST_FORCE_VALIDATOR_PERMIT",)),
     Option("max_body_megabytes", ("MINER_MAX_BODY_MEGABYTES",)),
     Option("metrics_port", ("MINER_METRICS_PORT",)),
+    Option("metrics_host", ("MINER_METRICS_HOST",)),
     Option("journal", ("MINER_JOURNAL",)),
+    Option("otlp_endpoint", ("OTEL_EXPORTER_OTLP_ENDPOINT",)),
     Option("log_level", ("MINER_LOG_LEVEL",)),
     Option("log_file", ("MINER_LOG_FILE",)),
     Option("state_dir", ("MINER_STATE_DIR",)),
@@ -103,7 +108,8 @@ def resolve_settings(
     """One RunSettings from all three places.
 
     `flags` holds the fields given on the command line (None: not given). An empty variable counts
-    as not set. Variables that are not ours are left alone: the environment is full of them.
+    as not set, and NAME_FILE names a file that holds the value of NAME. Variables that are not ours
+    are left alone: the environment is full of them.
 
     Raises ConfigurationError that names the flag or variable, its value and where it stood.
     """
@@ -116,10 +122,10 @@ def resolve_settings(
             values[option.field], origin[option.field] = flag, option.flag
             continue
         for place, where in ((environment, "in the environment"), (from_file, f"in {env_file}")):
-            name = next((name for name in option.variables if place.get(name)), None)
-            if name is not None:
-                values[option.field] = place[name].strip()
-                origin[option.field] = f"{name} {where}"
+            found = next(filter(None, (value_of(name, place) for name in option.variables)), None)
+            if found is not None:
+                values[option.field] = found[0]
+                origin[option.field] = f"{found[1]} {where}"
                 break
     try:
         return RunSettings(**values)

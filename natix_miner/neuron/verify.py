@@ -24,14 +24,15 @@ class Verifier:
     """Checks signature and nonce window for one axon hotkey.
 
     `window_seconds` bounds the age of a nonce (unix nanoseconds of the moment of signing) as well
-    as how far it may lie ahead. Nonces from before `clock` says this object was made are refused,
-    so a restart does not open the door to what the last process has already answered."""
+    as how far it may lie ahead. Nonces from before this object was made are refused, so a restart
+    does not open the door to what the last process has already answered. How long ago that was is
+    told by the monotonic clock: a wall clock that is set right later changes nothing about it."""
 
     def __init__(self, hotkey: str, window_seconds: float, clock: Clock) -> None:
         self._hotkey = hotkey
         self._window = window_seconds
         self._clock = clock
-        self._born = clock.time()
+        self._born = clock.monotonic()
 
     def verify(self, head: RequestHead) -> bytes:
         """A key that stands for this one signature, for `SeenNonces`.
@@ -63,9 +64,8 @@ class Verifier:
         return hashlib.blake2b(message.encode(), digest_size=16).digest()
 
     def _check_window(self, nonce: int) -> None:
-        signed_at = nonce / 1e9
-        age = self._clock.time() - signed_at
-        if age > self._window or signed_at < self._born:
+        age = self._clock.time() - nonce / 1e9
+        if age > min(self._window, self._clock.monotonic() - self._born):
             raise _refused(
                 "stale-nonce", f"nonce is too old; sign at most {self._window:g} s before sending"
             )

@@ -16,7 +16,7 @@ from natix_miner.serving.state import LaunchPlan
 
 _KEY_BYTES = 32
 #: What the miner knows and its servers need not: names of wallets and of validators' settings.
-_OURS = ("WALLET_", "MINER_", "SUBTENSOR_", "AXON_", "BLACKLIST_")
+_OURS = ("WALLET_", "MINER_", "SUBTENSOR_", "AXON_", "BLACKLIST_", "OTEL_")
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ def document() -> dict:
                         "by": "fast",
                         "conditions": {"night": 0.25},
                         "reliability": 0.75,
+                        "calls": [{"server": "fast", "after_ms": 0.5, "ms": 2.0, "outcome": "ok"}],
                     }
                 ],
                 "log_odds": 1.39,

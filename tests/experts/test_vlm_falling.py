@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from natix_miner.breaker import Breaker
@@ -126,3 +128,37 @@ def test_a_level_whose_servers_are_all_down_is_skipped_and_not_held_against_the_
         outcome = virtual.run(cascade.run(make_frame(), Deadline.after(5.0, virtual)))
         told = outcome.levels[0].experts[0]
         assert (told.status, told.detail) == ("skipped", "not asked: fast: off")
+
+
+def test_the_trace_tells_when_each_server_was_asked_and_how_that_ended(virtual, make_frame):
+    down = ServerDouble("resting", error=RESTS)
+    slow, fast = ServerDouble("precision", seconds=5.0), ServerDouble("fast", seconds=0.2)
+    cascade = cascade_of(expert([down, slow, fast], virtual), virtual)
+    outcome = virtual.run(cascade.run(make_frame(), Deadline.after(7.0, virtual)))
+    (vlm,) = outcome.levels[0].experts
+    first, second = vlm.calls
+    assert (first.server, first.outcome) == ("precision", "timed-out")
+    assert (second.server, second.outcome) == ("fast", "ok")
+    assert first.after_ms == pytest.approx(0.0)
+    assert second.after_ms == pytest.approx(first.ms)
+    assert second.ms == pytest.approx(200.0)
+    assert second.after_ms + second.ms <= vlm.ms + 1e-6
+
+
+def test_a_call_that_outlives_its_expert_is_cut_off(virtual, make_frame):
+    class Patient(ServerDouble):
+        """Does not mind that its time is up."""
+
+        async def ask(self, question, deadline):
+            while virtual.monotonic() < 1100.0:
+                try:
+                    return await super().ask(question, deadline)
+                except asyncio.CancelledError:
+                    continue
+
+    cascade = cascade_of(expert([Patient("deaf", seconds=50.0)], virtual), virtual)
+    outcome = virtual.run(cascade.run(make_frame(), Deadline.after(7.0, virtual)))
+    (vlm,) = outcome.levels[0].experts
+    assert vlm.status == "timed-out"
+    assert [(call.server, call.outcome) for call in vlm.calls] == [("deaf", "cut-off")]
+    assert vlm.calls[0].ms == pytest.approx(2000.0, abs=30.0)

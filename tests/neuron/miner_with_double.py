@@ -6,6 +6,7 @@ Arguments: kind of double, then the options of `natix-miner run`. Kinds:
   blocking   blocks its own thread for 2 s a query, answers 0.75
   stuck      never answers
   raising    raises
+  leaky      raises an error that holds the picture, a secret, or what a terminal would obey
   hanging-thread  answers at once and leaves a non-daemon thread behind that never ends
   real       no double at all: the judge of the profile
 """
@@ -13,6 +14,7 @@ Arguments: kind of double, then the options of `natix-miner run`. Kinds:
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 import time
@@ -49,6 +51,8 @@ class JudgeDouble:
                 await asyncio.Event().wait()
             elif self._kind == "raising":
                 raise ZeroDivisionError("a fault of the double")
+            elif self._kind == "leaky":
+                raise _indiscreet(query)
             elif self._kind == "echo":
                 probability = query.picture[0] / 256
                 if query.picture == b"none":
@@ -63,6 +67,17 @@ class JudgeDouble:
 
     def standings(self):
         return {}
+
+
+def _indiscreet(query: Query) -> Exception:
+    errors = {
+        b"p": UnicodeDecodeError("utf-8", query.picture, 0, 1, "invalid start byte"),
+        b"s": RuntimeError(f"the hub said no to {os.environ['HF_TOKEN']}"),
+        b"t": ValueError(
+            "a fault\x1b[2J\x1b]0;title\x07\n12:00:00 INFO    all is well\r\u202etxet"
+        ),
+    }
+    return errors[query.picture[:1]]
 
 
 def _trace(query: Query, probability: float | None) -> Trace:

@@ -7,6 +7,7 @@ import pytest
 from natix_miner.errors import RefusedRequestError
 from natix_miner.neuron.admission import Admission, AdmissionRules
 from natix_miner.neuron.client import signed_headers
+from natix_miner.neuron.rate import RateLimit
 from natix_miner.neuron.snapshot import ChainSnapshot, Neuron
 from natix_miner.neuron.verify import SeenNonces, Verifier
 from natix_miner.neuron.wire import parse_head
@@ -15,7 +16,9 @@ from natix_miner.neuron.wire import parse_head
 class House:
     """An admission with everything it needs, and requests to it."""
 
-    def __init__(self, keys, clock, *, require_permit=True, per_hotkey=2, snapshot=True):
+    def __init__(
+        self, keys, clock, *, require_permit=True, per_hotkey=2, snapshot=True, burst=1000
+    ):
         self.keys, self.clock = keys, clock
         self.own = keys["other"]
         self.seen = SeenNonces(20.0, 1000, clock)
@@ -24,12 +27,14 @@ class House:
             Neuron(1, keys["no-permit"].ss58_address, 9.0, False, "0.0.0.0", 0, 0.0, 0.0),
         )
         self.snapshot = ChainSnapshot(72, 1, rows) if snapshot else None
+        self.rate = RateLimit(60.0, burst, clock)
         self.admission = Admission(
             self.own.ss58_address,
             Verifier(self.own.ss58_address, 10.0, clock),
             self.seen,
             lambda: self.snapshot,
             AdmissionRules(1000, 2500, 3, per_hotkey, require_permit),
+            self.rate,
         )
 
     def head(self, who, **changes):
@@ -118,3 +123,38 @@ def test_while_stopping_the_door_is_shut(house):
     house.admission.stopping = True
     with pytest.raises(RefusedRequestError, match="stopping"):
         house.admission.check_open()
+
+
+def test_a_hotkey_that_asks_too_fast_is_told_when_to_come_again(keys, manual_clock):
+    house = House(keys, manual_clock, burst=2)
+    for _ in range(2):
+        house.admission.admit(house.head("validator"))
+    with pytest.raises(RefusedRequestError) as refused:
+        house.admission.admit(house.head("validator"))
+    assert (refused.value.status, refused.value.reason) == (429, "rate")
+    assert refused.value.retry_seconds == pytest.approx(1.0)
+    manual_clock.advance(1.01)
+    house.admission.admit(house.head("validator"))
+
+
+def test_only_who_is_let_in_uses_up_his_share(keys, manual_clock):
+    """Else anybody could stop a validator by replaying its requests, or by writing its name."""
+    house = House(keys, manual_clock, burst=2)
+    caught = house.head("validator")
+    house.admission.admit(caught)
+    forged = "0x" + "00" * 64
+    for _ in range(20):
+        assert house.refusal(caught) == (401, "replayed")
+        assert house.refusal(house.head("validator", bt_header_dendrite_signature=forged))[0] == 401
+        assert house.refusal(house.head("stranger")) == (403, "unregistered")
+        with house.admission.place("a"), house.admission.place("b"), house.admission.place("c"):
+            assert house.refusal(house.head("validator")) == (503, "full")
+    assert house.admission.admit(house.head("validator")) == keys["validator"].ss58_address
+    assert len(house.rate) == 1
+
+
+def test_the_rehearsal_is_not_held_back_by_the_pace(keys, manual_clock):
+    house = House(keys, manual_clock, burst=1)
+    house.admission.rehearsing = True
+    for _ in range(3):
+        house.admission.admit(house.head("other"))

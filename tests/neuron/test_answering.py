@@ -81,7 +81,7 @@ async def test_an_answer_is_journalled_counted_and_told(told):
     (verdict,) = desk.journal
     assert (verdict.query.source, verdict.query.asked_by) == ("axon", "5abc")
     assert verdict.query.label == 1
-    assert desk.count("natix_queries_total", outcome="answered") == 1
+    assert desk.count("natix_queries_total", outcome="answered", validator="other") == 1
     assert len(told) == 1
     assert "p=0.7500" in told[0]
 
@@ -113,7 +113,7 @@ async def test_a_stuck_judge_gives_minus_one_after_the_deadline_and_is_cancelled
     assert judge.cancelled
     assert desk.journal[0].trace.answer.reason == "judge-stuck"
     assert desk.journal[0].probability is None
-    assert desk.count("natix_queries_total", outcome="no-answer") == 1
+    assert desk.count("natix_queries_total", outcome="no-answer", validator="other") == 1
 
 
 async def test_a_judge_that_raises_gives_minus_one_and_the_reason(told):
@@ -140,7 +140,7 @@ async def test_a_bad_picture_is_an_error_and_still_journalled():
         await desk.ask()
 
     assert len(desk.journal) == 1
-    assert desk.count("natix_queries_total", outcome="answered") is None
+    assert desk.count("natix_queries_total", outcome="answered", validator="other") is None
 
 
 async def test_a_rehearsal_leaves_no_mark(told):

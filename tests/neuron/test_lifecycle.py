@@ -184,7 +184,7 @@ async def test_metrics_are_served_on_loopback(miners, keys):
         text = page.read().decode()
 
     assert "keep the coldkey on another machine" not in miner.log()
-    assert 'natix_queries_total{outcome="answered"} 1.0' in text
+    assert 'natix_queries_total{outcome="answered",validator="0"} 1.0' in text
     assert 'natix_picture_errors_total{reason="not-a-picture"} 1.0' in text
     assert 'natix_refusals_total{reason="unregistered",status="403"} 1.0' in text
     assert "natix_registered 1.0" in text

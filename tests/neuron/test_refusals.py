@@ -263,17 +263,33 @@ def test_memory_does_not_hold_what_was_refused(miner):
     assert int(peak.split()[1]) < 400_000  # kB
 
 
-def test_slow_and_silent_connections_are_closed(miners, keys):
-    miners.limits = {"head_seconds": 0.5}
-    miners.deadline_seconds = 1.0
-    miner = miners.start("echo")
-    headers = signed_headers(keys["validator"], miner.hotkey, time.time_ns())
+@pytest.fixture(scope="module")
+def strict(shared_miners, miner):
+    """A second miner, with little patience."""
+    before = shared_miners.limits, shared_miners.deadline_seconds
+    shared_miners.limits = {
+        "head_seconds": 0.5,
+        "max_per_minute_per_hotkey": 60,
+        "burst_per_hotkey": 3,
+    }
+    shared_miners.deadline_seconds = 1.0
+    own = {
+        name: str(shared_miners.folder / "strict" / name)
+        for name in ("journal", "log_file", "state_dir")
+    }
+    made = shared_miners.start("echo", **own)
+    shared_miners.limits, shared_miners.deadline_seconds = before
+    return made
+
+
+def test_slow_and_silent_connections_are_closed(strict, keys):
+    headers = signed_headers(keys["validator"], strict.hotkey, time.time_ns())
     request = http_request(headers, PICTURE)
 
     with (
-        socket.create_connection(miner.address, timeout=10) as silent,
-        socket.create_connection(miner.address, timeout=10) as half_head,
-        socket.create_connection(miner.address, timeout=10) as half_body,
+        socket.create_connection(strict.address, timeout=10) as silent,
+        socket.create_connection(strict.address, timeout=10) as half_head,
+        socket.create_connection(strict.address, timeout=10) as half_body,
     ):
         half_head.sendall(request[:100])
         half_body.sendall(request[:-5])
@@ -281,6 +297,64 @@ def test_slow_and_silent_connections_are_closed(miners, keys):
         assert _received(silent) == b""
         assert _received(half_head) == b""
         assert _received(half_body).startswith(b"HTTP/1.1 408")
+
+
+async def test_one_validator_that_floods_is_told_to_wait(strict, keys, table):
+    good = Case("flood", 429, "")
+    replies = []
+    for _ in range(5):
+        reader, writer = await asyncio.open_connection(*strict.address)
+        writer.write(make_request(good, strict, keys))
+        replies.append((await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).decode())
+        writer.close()
+    unregistered, _ = await exchange(
+        *strict.address, make_request(Case("", 403, "", who="stranger"), strict, keys)
+    )
+
+    table.append(("sixty a minute, three at once: the fifth", 429, "Retry-After: 1"))
+    assert replies[0].startswith("HTTP/1.1 200")
+    assert replies[-1].startswith("HTTP/1.1 429")
+    assert "retry-after: 1\r\n" in replies[-1]
+    assert unregistered == 403
+
+
+HEADS = {
+    "one header of 64 KB": [("x-long", "y" * 65536)],
+    "forty of 1 KB": [(f"x-{n}", "y" * 1024) for n in range(40)],
+    "5,000 small ones": [(f"x-{n:04}", "1") for n in range(5000)],
+}
+
+
+@pytest.mark.parametrize("extra", HEADS.values(), ids=HEADS)
+async def test_too_many_bytes_of_headers_are_not_read_on(extra, miner, keys):
+    signed = signed_headers(keys["validator"], miner.hotkey, time.time_ns())
+    reader, writer = await asyncio.open_connection(*miner.address)
+    try:
+        writer.write(http_request({**signed, **dict(extra)}, PICTURE))
+        await writer.drain()
+        reply = await asyncio.wait_for(reader.read(12), 10)
+    except ConnectionError:
+        reply = b""
+    writer.close()
+    assert reply in {b"HTTP/1.1 431", b""}  # in one piece, and in several: just closed
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [("validator", "stranger", 401), ("stranger", "validator", 401)],
+)
+async def test_of_two_headers_with_one_name_nobody_gains(first, second, status, miner, keys):
+    """Whose signature it is and who is looked up is read from one and the same header."""
+    signed = signed_headers(keys[first], miner.hotkey, time.time_ns())
+    other = signed_headers(keys[second], miner.hotkey, time.time_ns())
+    name = "bt_header_dendrite_hotkey"
+    request = http_request(signed, PICTURE)
+    line = f"{name}: {signed[name]}\r\n".encode()
+    doubled = request.replace(line, line + f"{name}: {other[name]}\r\n".encode())
+
+    answered, _ = await exchange(*miner.address, doubled)
+
+    assert answered == status
 
 
 def _received(connection: socket.socket) -> bytes:

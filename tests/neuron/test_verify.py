@@ -63,6 +63,20 @@ def test_nonces_from_before_the_start_are_refused(keys, manual_clock):
         restarted.verify(head)
 
 
+@pytest.mark.parametrize("wrong_by", [3600.0, -3600.0])
+def test_a_clock_that_is_set_right_after_the_start_changes_nothing(keys, manual_clock, wrong_by):
+    before = signed_head(keys, manual_clock)
+    manual_clock.advance(0.5)
+    manual_clock.wall += wrong_by
+    verifier = Verifier(keys["other"].ss58_address, WINDOW, manual_clock)
+    manual_clock.advance(0.5)
+    manual_clock.wall -= wrong_by
+
+    assert verifier.verify(signed_head(keys, manual_clock))
+    with pytest.raises(RefusedRequestError, match="too old"):
+        verifier.verify(before)
+
+
 def test_every_signed_part_matters(verifier, keys, manual_clock):
     for header in ("bt_header_dendrite_nonce", "bt_header_dendrite_uuid"):
         good = signed_headers(

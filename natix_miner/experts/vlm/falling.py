@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from natix_miner.clock import Deadline
 from natix_miner.errors import ServerAnswerError, UnavailableError
+from natix_miner.experts.calls import noted
 from natix_miner.experts.vlm.port import Server
 
 T = TypeVar("T")
@@ -52,8 +53,9 @@ async def first_answer(
         seconds = left * share if others else left
         due = deadline.at_most(seconds)
         try:
-            async with asyncio.timeout(seconds):
-                value = await ask(server, due)
+            with noted(server.name):
+                async with asyncio.timeout(seconds):
+                    value = await ask(server, due)
         except UnavailableError as error:
             why.append(f"{server.name}: {error}")
         except ServerAnswerError as error:
