@@ -1,7 +1,9 @@
 # make demo   set up, run a real miner against bundled queries, score it, write out/demo/
 # make demo-vlm  the same with a vLLM server on the CPU as last level (scripts/install_vllm.sh --cpu)
 # make test   set up, run the tests
+# make soak   break things on purpose for MINUTES=20 and tell how it was taken
 # make lint   style and types
+# make audit  known holes in the pinned packages
 # make clean  take away the virtual environment and what was written
 
 # The first of these that runs and is of a version we support; `make PYTHON=...` takes another.
@@ -11,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo demo-vlm test lint clean setup
+.PHONY: audit clean demo demo-vlm lint setup soak test
 
 setup: .venv/.core
 
@@ -38,13 +40,26 @@ demo-vlm: .venv/.core
 	@test -x .venv-vllm/bin/vllm || { echo "vLLM is missing: scripts/install_vllm.sh --cpu"; exit 1; }
 	$(BIN)/natix-miner demo --profile configs/embedded-vlm.yaml --out out/demo-vlm
 
+# What measures times or starts servers runs by itself, the rest in two processes.
 test: .venv/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 lint: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy natix_miner
+
+# Things are broken on purpose, in turn, for so many minutes (docs/soak.md).
+MINUTES ?= 20
+soak: .venv/.test
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
+
+# Known holes in what is pinned; needs the internet. --strict: no answer is no pass.
+audit: .venv/bin/python
+	$(BIN)/python -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet pip-audit==2.10.1
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt
 
 clean:
 	rm -rf .venv out

@@ -19,6 +19,18 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 
+#: Tests of real processes, servers and times, which must have the machine to themselves.
+ALONE = ("tests/demo/", "tests/faults/", "tests/neuron/", "tests/serving/", "tests/test_judge")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what must not run beside other tests (`make test` runs the rest in two processes)."""
+    for item in items:
+        place = item.path.relative_to(item.config.rootpath).as_posix()
+        if place.startswith(ALONE) or any(map(item.get_closest_marker, ("pm2", "ray", "vllm"))):
+            item.add_marker(pytest.mark.alone)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _torchvision_imports() -> None:
     """transformers, which tests use as a reference, imports torchvision where it is installed."""
