@@ -53,7 +53,8 @@ lint: .venv/.test
 # Things are broken on purpose, in turn, for so many minutes (docs/soak.md).
 MINUTES ?= 20
 soak: .venv/.test
-	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
+	@mkdir -p out
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --json out/soak.json
 
 # Known holes in what is pinned; needs the internet. --strict: no answer is no pass.
 audit: .venv/bin/python
