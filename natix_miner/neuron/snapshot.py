@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from natix_miner.atomic import write_whole
 from natix_miner.errors import SnapshotError
 
 
@@ -97,16 +97,10 @@ def read_snapshot(path: Path) -> ChainSnapshot:
 
 def write_snapshot(snapshot: ChainSnapshot, path: Path) -> None:
     """Keep a snapshot as JSON; the file is replaced as a whole or not at all. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     document = {
         "netuid": snapshot.netuid,
         "block": snapshot.block,
         "time": snapshot.time,
         "neurons": [asdict(neuron) for neuron in snapshot.neurons],
     }
-    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(document, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    write_whole(path, json.dumps(document))
